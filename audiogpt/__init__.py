@@ -1,0 +1,1 @@
+"""Music captioning with gated cross-attention to audio, tags and artists."""

@@ -1,0 +1,137 @@
+"""Checkpoint folders: config.json, model.safetensors, tokenizer files, model_card.md."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from audiogpt.config import AudioGPTConfig
+from audiogpt.model import AudioGPT
+
+CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
+DEFAULT_CHECKPOINT = CHECKPOINTS / "audiogpt-small"
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+# Everything a checkpoint may consist of; nothing else is fetched from a hub.
+HUB_PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.md")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message says which file and what to do."""
+
+
+def resolve(name: str | os.PathLike[str]) -> Path:
+    """The local folder of a checkpoint: a path, a bundled name, or a Hugging Face Hub id.
+
+    Raises CheckpointError where nothing is found, or the hub cannot be reached.
+    """
+    for folder in (Path(name), CHECKPOINTS / Path(name).name):
+        if (folder / CONFIG_FILE).is_file():
+            return folder
+    text = os.fspath(name)
+    if Path(text).exists():
+        raise CheckpointError(f"{text} is not a checkpoint: it has no {CONFIG_FILE}.")
+    if text.count("/") != 1 or text.startswith((".", "/", "~")):
+        raise CheckpointError(f"There is no checkpoint at {text}.")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(text, allow_patterns=list(HUB_PATTERNS)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(
+            f"The checkpoint {text} is not here and could not be fetched from the Hugging Face Hub "
+            f"({type(error).__name__}); download it elsewhere and give the path of its folder."
+        ) from error
+
+
+def read_config(folder: Path) -> AudioGPTConfig:
+    """config.json of a checkpoint folder; raises CheckpointError where it cannot be understood."""
+    path = folder / CONFIG_FILE
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder} is not a checkpoint: it has no {CONFIG_FILE}.") from None
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not valid JSON: {error}.") from None
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path} must hold a JSON object.")
+    try:
+        return AudioGPTConfig.from_dict(data)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
+def check_state(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], where: str) -> None:
+    """Raise CheckpointError naming every missing key, unknown key and wrong shape in `found`."""
+    problems = [f"missing {key}" for key in expected if key not in found]
+    problems += [f"unknown {key}" for key in found if key not in expected]
+    problems += [
+        f"{key} has shape {tuple(found[key].shape)}, expected {tuple(tensor.shape)}"
+        for key, tensor in expected.items()
+        if key in found and found[key].shape != tensor.shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 12} more" if len(problems) > 12 else ""
+        raise CheckpointError(
+            f"{where} does not fit its configuration: {'; '.join(problems[:12])}{more}."
+        )
+
+
+def from_pretrained(
+    name: str | os.PathLike[str] = DEFAULT_CHECKPOINT, *, device: str | torch.device = "cpu"
+) -> AudioGPT:
+    """Load a model in evaluation mode, in float32, every key and shape checked.
+
+    `name` is a folder or a Hugging Face Hub id. Raises CheckpointError.
+    """
+    folder = resolve(name)
+    with torch.device("meta"):
+        model = AudioGPT(read_config(folder))
+    path = folder / WEIGHTS_FILE
+    try:
+        state = load_file(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder} has no {WEIGHTS_FILE}.") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read as safetensors: {error}.") from None
+    check_state(model.state_dict(), state, str(path))
+    model.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
+    return model.requires_grad_(False).eval().to(device)
+
+
+def save_pretrained(
+    model: AudioGPT, folder: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32
+) -> Path:
+    """Write config.json and model.safetensors; tokenizer and model card are the caller's.
+
+    `dtype` is the type on disk (loading is always to float32). Files are replaced atomically.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        key: value.detach().to("cpu", dtype).clone() for key, value in model.state_dict().items()
+    }
+    temporary = folder / (WEIGHTS_FILE + ".part")
+    save_file({key: value.contiguous() for key, value in state.items()}, temporary)
+    temporary.replace(folder / WEIGHTS_FILE)
+    text = json.dumps(model.config.to_dict(), indent=2) + "\n"
+    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+    return folder
+
+
+def checkpoint_hash(folder: str | os.PathLike[str]) -> str:
+    """sha256 over config.json and model.safetensors: names the model that wrote a caption."""
+    digest = hashlib.sha256()
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        with (Path(folder) / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,136 @@
+"""The model's configuration: everything that is needed to rebuild it from its weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+FUSIONS = ("sum", "gated", "meshed")
+ROW_KINDS = ("features", "text")
+TEXT_FORMATS = ("own", "published")
+
+# A text row is [token embedding ; mean of its phrase ; one-hot position in the phrase].
+TEXT_ROW_POSITIONS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class BranchConfig:
+    """One cross-attention branch.
+
+    `width` is the length of an input row. Rows are either `features` computed outside the model
+    (audio embeddings, artist shares, the published tag vectors) or `text`: the model makes them
+    from the token ids of short phrases with its own token embeddings (see `AudioGPT.text_rows`).
+    """
+
+    name: str
+    width: int
+    rows: str = "features"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
+            raise ValueError(f"Branch name {self.name!r} must be a lower-case identifier.")
+        if self.rows not in ROW_KINDS:
+            raise ValueError(f"Branch {self.name}: rows must be one of {', '.join(ROW_KINDS)}.")
+        if self.width < 1:
+            raise ValueError(f"Branch {self.name}: width must be at least 1, not {self.width}.")
+
+
+PLAYNTELL_BRANCHES = (
+    BranchConfig(name="audio", width=256),
+    BranchConfig(name="tags", width=300),
+    BranchConfig(name="artists", width=10),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioGPTConfig:
+    """Shape and behaviour of an `AudioGPT`; the defaults are the released PlayNTell model.
+
+    `published_padding` reproduces how the released model was trained: rows are zero-padded to the
+    longest branch and the padding is attended to, and pad tokens are masked in self-attention and
+    zeroed after each block (docs/playntell.md lists every such difference).
+    """
+
+    branches: tuple[BranchConfig, ...] = PLAYNTELL_BRANCHES
+    n_layer: int = 12
+    n_embd: int = 768
+    n_head: int = 12
+    n_positions: int = 1024
+    vocab_size: int = 50257
+    bos_token_id: int = 47934
+    eos_token_id: int = 50256
+    pad_token_id: int = 47932
+    fusion: str = "sum"
+    srau: bool = True
+    tau: float = 0.0
+    encoder_layer: int = 0
+    null_rows: bool = False
+    dropout: float = 0.1
+    layer_norm_eps: float = 1e-5
+    published_padding: bool = False
+    text_format: str = "own"
+    audio_embedding: str = "musicnn-vgg"
+    decoding: Mapping[str, Any] = field(default_factory=dict)  # this checkpoint's defaults
+
+    def __post_init__(self) -> None:
+        names = [branch.name for branch in self.branches]
+        if len(set(names)) != len(names):
+            raise ValueError(f"Branch names must differ, but they are {names}.")
+        if self.fusion not in FUSIONS:
+            raise ValueError(f"fusion must be one of {', '.join(FUSIONS)}, not {self.fusion!r}.")
+        if self.text_format not in TEXT_FORMATS:
+            raise ValueError(f"text_format must be one of {', '.join(TEXT_FORMATS)}.")
+        if self.n_embd % self.n_head:
+            raise ValueError(
+                f"n_embd ({self.n_embd}) must be a multiple of n_head ({self.n_head})."
+            )
+        if not 0.0 <= self.tau < 0.5:
+            raise ValueError(f"tau must lie in [0, 0.5), not {self.tau}.")
+        if self.fusion == "meshed" and not self.branches:
+            raise ValueError("fusion 'meshed' needs at least one branch.")
+        if self.published_padding and (self.null_rows or self.encoder_layer):
+            raise ValueError("published_padding excludes null_rows and encoder_layer.")
+        for branch in self.branches:
+            expected = 2 * self.n_embd + TEXT_ROW_POSITIONS
+            if branch.rows == "text" and branch.width != expected:
+                raise ValueError(
+                    f"Branch {branch.name} has text rows, so its width must be {expected}, "
+                    f"not {branch.width}."
+                )
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            if not 0 <= getattr(self, name) < self.vocab_size:
+                raise ValueError(f"{name} ({getattr(self, name)}) is outside the vocabulary.")
+
+    @property
+    def branch_names(self) -> tuple[str, ...]:
+        return tuple(branch.name for branch in self.branches)
+
+    def branch(self, name: str) -> BranchConfig:
+        """The branch called `name`; raises ValueError if there is none."""
+        for branch in self.branches:
+            if branch.name == name:
+                return branch
+        raise ValueError(f"This model has no {name!r} branch, only {', '.join(self.branch_names)}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        data = dataclasses.asdict(self)
+        data["model_type"] = "audiogpt"
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> AudioGPTConfig:
+        """Rebuild from `to_dict`; raises ValueError naming any key that is not understood."""
+        data = dict(data)
+        if data.pop("model_type", "audiogpt") != "audiogpt":
+            raise ValueError("This config.json belongs to another kind of model.")
+        known = {f.name for f in dataclasses.fields(cls)}
+        if unknown := sorted(set(data) - known):
+            raise ValueError(f"config.json has unknown keys: {', '.join(unknown)}.")
+        try:
+            branches = tuple(BranchConfig(**branch) for branch in data.pop("branches", ()))
+        except TypeError as error:
+            raise ValueError(f"config.json describes a branch wrongly: {error}.") from None
+        return cls(branches=branches, **data)

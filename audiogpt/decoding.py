@@ -1,0 +1,210 @@
+"""From a context to token ids: beam search as PlayNTell published it, and what goes beyond it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audiogpt.context import Context
+from audiogpt.layers import Cache
+from audiogpt.model import AudioGPT
+from audiogpt.request import Decoding
+
+# The published code gives a finished beam's other continuations this score instead of -inf.
+FROZEN = -999.0
+
+
+@dataclass(frozen=True)
+class Hypotheses:
+    """B items with K hypotheses each, best first; the state after each step and the final one."""
+
+    tokens: Tensor  # (B, K, T); after the end token come zeros
+    log_probabilities: Tensor  # (B, K, T); 0 after the end token
+    scores: Tensor  # (B, K): what ranks them
+    finished: Tensor  # (B, K)
+    done: bool
+
+    def ids(self, item: int, rank: int, eos: int) -> list[int]:
+        """Token ids of one hypothesis up to and including its end token."""
+        ids = self.tokens[item, rank].tolist()
+        return ids[: ids.index(eos) + 1] if eos in ids else ids
+
+
+def decode(
+    model: AudioGPT,
+    context: Context,
+    decoding: Decoding,
+    *,
+    seeds: Sequence[int] = (),
+    eos: int | None = None,
+    stop_early: bool = True,
+) -> Iterator[Hypotheses]:
+    """Yield the hypotheses after every step; the last has `done` set.
+
+    `seeds` (one per item, for sampling) make an item's draws independent of its batch. `eos`
+    replaces the configuration's end token. With `stop_early` the search ends as soon as the best
+    `n_best` hypotheses can no longer change.
+    """
+    run = _sample if decoding.method == "sample" else _beam_search
+    steps = run(model, context, decoding, seeds, model.config.eos_token_id if eos is None else eos)
+    while True:
+        # inference mode must not leak into the caller between two steps
+        with torch.inference_mode():
+            state = next(steps, None)
+        if state is None:
+            return
+        if stop_early and not state.done and _settled(state, decoding):
+            state = Hypotheses(
+                state.tokens, state.log_probabilities, state.scores, state.finished, True
+            )
+        yield state
+        if state.done:
+            return
+
+
+def decode_all(
+    model: AudioGPT,
+    context: Context,
+    decoding: Decoding,
+    *,
+    seeds: Sequence[int] = (),
+    eos: int | None = None,
+    stop_early: bool = True,
+) -> Hypotheses:
+    """The final hypotheses of `decode`."""
+    steps = decode(model, context, decoding, seeds=seeds, eos=eos, stop_early=stop_early)
+    return deque(steps, maxlen=1)[0]
+
+
+def _settled(state: Hypotheses, decoding: Decoding) -> bool:
+    """Whether further steps leave the best `n_best` hypotheses of every item as they are."""
+    if decoding.method == "sample":
+        return bool(state.finished.all())
+    n = min(decoding.n_best, state.finished.shape[1])
+    # Log-probabilities only fall, so an open hypothesis scores at most its sum over the largest
+    # length it may reach.
+    sums = state.log_probabilities.sum(-1)
+    bound = sums / float(decoding.max_tokens) ** decoding.length_penalty
+    bound = torch.where(state.finished, -torch.inf, bound).max(1).values  # (B,)
+    return bool((state.finished[:, :n].all(1) & (state.scores[:, n - 1] >= bound)).all())
+
+
+def _banned_tokens(model: AudioGPT) -> list[int]:
+    """The released model may write any token; ours never its start or padding."""
+    config = model.config
+    return [] if config.published_padding else [config.bos_token_id, config.pad_token_id]
+
+
+def _forbid(log_p: Tensor, tokens: Tensor, finished: Tensor, decoding: Decoding, banned: list[int]):
+    """Set to -inf what may not follow `tokens` (N, T): banned ids and repeated n-grams."""
+    log_p[:, banned] = -torch.inf
+    n = decoding.no_repeat_ngram
+    if n == 0 or tokens.shape[1] < n:
+        return
+    grams = tokens.unfold(1, n, 1)  # (N, T - n + 1, n)
+    tail = tokens[:, tokens.shape[1] - n + 1 :]  # (N, n - 1)
+    repeats = (grams[..., :-1] == tail[:, None]).all(-1) & ~finished[:, None]
+    sequence, place = repeats.nonzero(as_tuple=True)
+    log_p[sequence, grams[sequence, place, -1]] = -torch.inf
+
+
+def _beam_search(
+    model: AudioGPT, context: Context, decoding: Decoding, seeds: Sequence[int], eos: int
+) -> Iterator[Hypotheses]:
+    B, K, device = context.batch, decoding.beams, model.device
+    length = min(decoding.max_tokens, model.config.n_positions)
+    cache = Cache(model.config, B, length, device)
+    banned = _banned_tokens(model)
+    last = torch.full((B, 1), model.config.bos_token_id, device=device)
+    tokens = torch.zeros(B, 1, 0, dtype=torch.long, device=device)
+    history = torch.zeros(B, 1, 0, device=device)  # log-probability of each token
+    sums = torch.zeros(B, 1, device=device)
+    finished = torch.zeros(B, 1, dtype=torch.bool, device=device)
+    lengths = torch.zeros(B, 1, device=device)
+    for step in range(length):
+        log_p = model(last, context, cache=cache, last_only=True)[:, -1].log_softmax(-1)
+        V = log_p.shape[-1]
+        _forbid(log_p, tokens.view(-1, step), finished.view(-1), decoding, banned)
+        log_p = log_p.view(B, -1, V)
+        totals = sums[..., None] + log_p
+        # A finished beam stays in the running: its first entry carries its score.
+        totals = torch.where(finished[..., None], FROZEN, totals)
+        totals[..., 0] = torch.where(finished, sums, totals[..., 0])
+        new_lengths = lengths + (~finished).float()
+        ranked = totals / new_lengths.clamp(min=1)[..., None] ** decoding.length_penalty
+        scores, flat = ranked.view(B, -1).topk(min(K, ranked[0].numel()), dim=1)
+        beam, word = flat // V, flat % V  # (B, K)
+        was_finished = finished.gather(1, beam)
+        added = log_p.gather(1, beam[..., None].expand(-1, -1, V)).gather(2, word[..., None])[
+            ..., 0
+        ]
+        added = torch.where(was_finished, 0.0, added)
+        sums = totals.view(B, -1).gather(1, flat)
+        history = torch.cat([_pick(history, beam), added[..., None]], dim=-1)
+        tokens = torch.cat([_pick(tokens, beam), word[..., None]], dim=-1)
+        finished = was_finished | (word == eos)
+        lengths = new_lengths.gather(1, beam)
+        offsets = torch.arange(B, device=device)[:, None] * log_p.shape[1]
+        cache.reorder((beam + offsets).view(-1))
+        last = word.view(-1, 1)
+        yield Hypotheses(tokens, history, scores, finished, step + 1 == length)
+
+
+def _pick(values: Tensor, beam: Tensor) -> Tensor:
+    """(B, K, T) -> (B, K', T): for each item the beams named by `beam` (B, K')."""
+    return values.gather(1, beam[..., None].expand(-1, -1, values.shape[-1]))
+
+
+def _sample(
+    model: AudioGPT, context: Context, decoding: Decoding, seeds: Sequence[int], eos: int
+) -> Iterator[Hypotheses]:
+    """Nucleus sampling (Holtzman et al., 2020): n_best independent draws per item.
+
+    Scores are the sums of log-probabilities under the model itself, without temperature.
+    """
+    B, K, device = context.batch, decoding.n_best, model.device
+    if len(seeds) != B:
+        raise ValueError(f"Sampling needs one seed per item: {B}, not {len(seeds)}.")
+    generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+    length = min(decoding.max_tokens, model.config.n_positions)
+    cache = Cache(model.config, B * K, length, device)
+    banned = _banned_tokens(model)
+    last = torch.full((B * K, 1), model.config.bos_token_id, device=device)
+    tokens = torch.zeros(B * K, 0, dtype=torch.long, device=device)
+    history = torch.zeros(B * K, 0, device=device)
+    finished = torch.zeros(B * K, dtype=torch.bool, device=device)
+    for step in range(length):
+        log_p = model(last, context, cache=cache, last_only=True)[:, -1].log_softmax(-1)
+        allowed = log_p.clone()
+        _forbid(allowed, tokens, finished, decoding, banned)
+        p, order = (allowed / decoding.temperature).softmax(-1).sort(-1, descending=True)
+        p = torch.where(p.cumsum(-1) - p < decoding.top_p, p, 0.0).cpu()
+        drawn = torch.cat(
+            [
+                torch.multinomial(p[b * K : (b + 1) * K], 1, generator=generators[b])
+                for b in range(B)
+            ]
+        ).to(device)
+        word = order.gather(1, drawn)[:, 0]
+        word = torch.where(finished, 0, word)
+        added = torch.where(finished, 0.0, log_p.gather(1, word[:, None])[:, 0])
+        tokens = torch.cat([tokens, word[:, None]], dim=1)
+        history = torch.cat([history, added[:, None]], dim=1)
+        finished = finished | (word == eos)
+        last = word[:, None]
+        done = step + 1 == length or bool(finished.all())
+        state = (tokens.view(B, K, -1), history.view(B, K, -1), finished.view(B, K))
+        if done:  # best first only at the end, so that a streamed draw does not change places
+            order_by_score = state[1].sum(-1).argsort(stable=True, dim=1, descending=True)
+            state = (
+                _pick(state[0], order_by_score),
+                _pick(state[1], order_by_score),
+                state[2].gather(1, order_by_score),
+            )
+        yield Hypotheses(state[0], state[1], state[1].sum(-1), state[2], done)
+        if done:
+            return
