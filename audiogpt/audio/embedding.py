@@ -1,0 +1,142 @@
+"""Audio embeddings behind one interface: sound in, rows with their times out.
+
+A checkpoint's configuration names the embedding that it was trained with; ``load_embedding`` makes
+it from that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from audiogpt.audio.loading import Progress, Source, iter_mono
+from audiogpt.audio.musicnn import VGG_WIDTH, load_network
+from audiogpt.audio.musicnn_logmel import (
+    PATCHES,
+    SAMPLE_RATE,
+    LogMel,
+    at_least_one_patch,
+    patch_times,
+)
+
+MUSICNN_VGG = "musicnn-vgg"
+TRACK_ROWS = 10  # patches of about 3 s in the 30 s clips that PlayNTell was trained on
+
+
+@dataclass(frozen=True)
+class EmbeddedAudio:
+    """Rows float32 ``(S, width)`` and the seconds ``[start, end)`` of each, float32 ``(S, 2)``."""
+
+    rows: np.ndarray
+    times: np.ndarray
+
+    @staticmethod
+    def joined(parts: list[EmbeddedAudio]) -> EmbeddedAudio:
+        """One result from consecutive parts."""
+        rows = np.concatenate([part.rows for part in parts])
+        return EmbeddedAudio(rows, np.concatenate([part.times for part in parts]))
+
+
+class AudioEmbedding(Protocol):
+    """What every embedding offers; ``sample_rate`` in Hz, ``width`` numbers per row."""
+
+    name: str
+    sample_rate: int
+    width: int
+
+    def embed(self, samples: np.ndarray) -> EmbeddedAudio:
+        """Embed mono float32 ``(n,)`` at ``sample_rate``. AudioError if n is 0."""
+        ...
+
+    def embed_blocks(self, blocks: Iterable[np.ndarray]) -> Iterator[EmbeddedAudio]:
+        """Embed consecutive pieces ``(n,)`` of one sound, a batch at a time, in bounded memory."""
+        ...
+
+
+class MusicnnVGGEmbedding:
+    """The MSD-trained VGG's pool5: 256 numbers for each patch of 2.992 s, which do not overlap.
+
+    Sound after the last whole patch is dropped, as the original does; a clip shorter than one
+    patch is repeated until it fills one.
+    """
+
+    name = MUSICNN_VGG
+    sample_rate = SAMPLE_RATE
+    width = VGG_WIDTH
+    batch_size = 8  # patches; see benchmarks/README.md
+
+    def __init__(self, *, device: str | torch.device = "cpu") -> None:
+        self.device = torch.device(device)
+        self._logmel = LogMel().to(self.device)
+        self._network = load_network("MSD_vgg", self.device)
+
+    def embed(self, samples: np.ndarray) -> EmbeddedAudio:
+        """Embed mono float32 ``(n,)`` at 16 kHz; rows ``(max(1, n // 47872 or so), 256)``.
+
+        Raises:
+            AudioError: there are no samples.
+        """
+        return EmbeddedAudio.joined(list(self.embed_blocks([checked_mono(samples)])))
+
+    def embed_blocks(self, blocks: Iterable[np.ndarray]) -> Iterator[EmbeddedAudio]:
+        """Embed consecutive pieces ``(n,)`` of one sound; parts of up to ``batch_size`` rows."""
+        for first, patches in PATCHES.batches(at_least_one_patch(blocks), self.batch_size):
+            with torch.inference_mode():
+                tensor = torch.from_numpy(patches.copy()).to(self.device)  # (b, 48128)
+                rows = self._network(self._logmel(tensor))  # (b, 256)
+            yield EmbeddedAudio(rows.cpu().numpy(), patch_times(first, len(rows)))
+
+
+def load_embedding(name: str, *, device: str | torch.device = "cpu") -> AudioEmbedding:
+    """Return the embedding with this name, for example "musicnn-vgg".
+
+    Raises:
+        ValueError: the name is unknown, or the weights cannot be had; the text says what to do.
+    """
+    if name == MUSICNN_VGG:
+        return MusicnnVGGEmbedding(device=device)
+    raise ValueError(f"There is no embedding called {name!r}: choose {MUSICNN_VGG}.")
+
+
+def embed_file(
+    source: Source,
+    embedding: AudioEmbedding,
+    *,
+    start: float = 0.0,
+    duration: float | None = None,
+    progress: Progress | None = None,
+) -> EmbeddedAudio:
+    """Embed a file of any length in bounded memory.
+
+    Args:
+        source: path or seekable binary file.
+        start, duration: seconds; the part to embed. Times in the result count from ``start``.
+        progress: called with the share done, in [0, 1].
+
+    Raises:
+        AudioError: the file cannot be read.
+    """
+    blocks = iter_mono(
+        source, embedding.sample_rate, start=start, duration=duration, progress=progress
+    )
+    return EmbeddedAudio.joined(list(embedding.embed_blocks(blocks)))
+
+
+def track_row(rows: np.ndarray) -> np.ndarray:
+    """Return PlayNTell's one row per track ``(width,)``: the mean over the first 30 s.
+
+    ``rows`` are a musicnn embedding's ``(S, width)`` from the start of the track.
+    """
+    return rows[:TRACK_ROWS].mean(axis=0)
+
+
+def checked_mono(samples: np.ndarray) -> np.ndarray:
+    """Return ``samples`` as float32 ``(n,)``; ValueError for any other shape."""
+    samples = np.asarray(samples, dtype=np.float32)
+    if samples.ndim != 1:
+        raise ValueError(f"Samples must be mono, shape (n,), but have shape {samples.shape}.")
+    return samples

@@ -1,0 +1,256 @@
+"""Decode audio files to float32 samples, whole or in blocks, and bring them to mono at one rate.
+
+libsndfile (through soundfile) reads WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF and more; what it
+cannot read goes to ffmpeg where that program is installed (see ``ffmpeg.py``). Every failure is an
+``AudioError`` whose text is one sentence for the person who chose the file.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+
+from audiogpt.audio import ffmpeg
+from audiogpt.audio.errors import AudioError
+
+logger = logging.getLogger(__name__)
+
+BLOCK_SECONDS = 10.0
+MIN_SAMPLE_RATE = 1_000  # Hz; a header outside these bounds is damage, not music
+MAX_SAMPLE_RATE = 768_000  # Hz
+MAX_LEVEL = 1e6  # full scale is 1; float files may exceed it, but not by this much
+RESAMPLE_QUALITY = "HQ"  # the quality with which the embedding networks were fed
+
+Source = str | Path | BinaryIO
+Progress = Callable[[float], None]  # called with the share done, in [0, 1]
+
+__all__ = [
+    "AudioError",
+    "Progress",
+    "Source",
+    "Waveform",
+    "iter_mono",
+    "load_audio",
+    "resample_mono",
+]
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """Sound in memory. ``samples`` is float32 ``(channels, n)``, full scale 1; rate in Hz."""
+
+    samples: np.ndarray
+    sample_rate: int
+
+    @property
+    def seconds(self) -> float:
+        return self.samples.shape[1] / self.sample_rate
+
+
+@dataclass(frozen=True)
+class BlockStream:
+    """An open source: blocks are float32 ``(n, channels)``; frames is None when not known."""
+
+    blocks: Iterator[np.ndarray]
+    sample_rate: int
+    frames: int | None
+
+
+def load_audio(
+    source: Source,
+    *,
+    start: float = 0.0,
+    duration: float | None = None,
+    max_seconds: float | None = None,
+) -> Waveform:
+    """Decode a file, or a part of it, keeping its channels and sample rate.
+
+    Args:
+        source: a path, or a binary file-like object that can seek.
+        start: seconds to skip.
+        duration: seconds to keep; None keeps all. Less is returned where the file ends before.
+        max_seconds: refuse with a sentence anything longer than this after ``start`` and
+            ``duration``, instead of filling the memory.
+
+    Returns:
+        Waveform with samples float32 ``(channels, n)``, n > 0.
+
+    Raises:
+        AudioError: the file is missing, empty, not audio, damaged, or too long.
+    """
+    with ExitStack() as stack:
+        stream = _open(stack, source, start=start, duration=duration)
+        limit = None if max_seconds is None else round(max_seconds * stream.sample_rate)
+        kept: list[np.ndarray] = []
+        total = 0
+        for block in stream.blocks:
+            kept.append(block)
+            total += len(block)
+            if limit is not None and total > limit:
+                raise AudioError(
+                    f"This file is longer than {max_seconds:g} seconds: choose a shorter passage."
+                )
+    samples = np.concatenate(kept).T  # (channels, n)
+    return Waveform(np.ascontiguousarray(samples), stream.sample_rate)
+
+
+def resample_mono(waveform: np.ndarray | Waveform, sample_rate: int) -> np.ndarray:
+    """Return the mean of the channels at ``sample_rate``, float32 ``(n,)``.
+
+    Resampling is linear, so averaging first equals resampling each channel and averaging then (to
+    rounding) at a fraction of the cost.
+    """
+    if not isinstance(waveform, Waveform):
+        raise ValueError("resample_mono needs a Waveform: wrap samples as Waveform(samples, rate).")
+    mono = waveform.samples.mean(axis=0, dtype=np.float32)  # (n,)
+    if waveform.sample_rate == sample_rate:
+        return mono
+    out = soxr.resample(mono, waveform.sample_rate, sample_rate, quality=RESAMPLE_QUALITY)
+    return out.astype(np.float32, copy=False)
+
+
+def iter_mono(
+    source: Source,
+    sample_rate: int,
+    *,
+    start: float = 0.0,
+    duration: float | None = None,
+    progress: Progress | None = None,
+) -> Iterator[np.ndarray]:
+    """Yield a file as mono float32 blocks ``(n,)`` at ``sample_rate``, in bounded memory.
+
+    The blocks joined equal ``resample_mono(load_audio(source), sample_rate)`` to rounding.
+    ``progress`` is called with the share read so far where the file says how long it is.
+
+    Raises:
+        AudioError: as ``load_audio``.
+    """
+    with ExitStack() as stack:
+        stream = _open(stack, source, start=start, duration=duration)
+        resampler = None
+        if stream.sample_rate != sample_rate:
+            resampler = soxr.ResampleStream(
+                stream.sample_rate, sample_rate, 1, dtype="float32", quality=RESAMPLE_QUALITY
+            )
+        seen = 0
+        for block in stream.blocks:
+            seen += len(block)
+            mono = block.mean(axis=1, dtype=np.float32)  # (n,)
+            yield mono if resampler is None else resampler.resample_chunk(mono)
+            if progress is not None and stream.frames:
+                progress(min(1.0, seen / stream.frames))
+        if resampler is not None:
+            yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        if progress is not None:
+            progress(1.0)
+
+
+def _open(stack: ExitStack, source: Source, *, start: float, duration: float | None) -> BlockStream:
+    """Open a source with libsndfile or else ffmpeg; blocks are checked and never all empty."""
+    if not start >= 0 or (duration is not None and not duration > 0):
+        raise AudioError("The start must be 0 s or later, and the duration longer than 0 s.")
+    name = _name(source)
+    _check_not_empty(source, name)
+    try:
+        # An open handle, not a path: soundfile would guess a format from the file's extension.
+        handle = source
+        if isinstance(source, str | Path):
+            handle = stack.enter_context(Path(source).open("rb"))  # noqa: SIM115
+        sound = stack.enter_context(soundfile.SoundFile(handle))
+    except (soundfile.LibsndfileError, TypeError, RuntimeError) as error:
+        logger.debug("libsndfile cannot read %s: %s", name, error)
+        opened = ffmpeg.open_stream(stack, source, name=name, start=start, duration=duration)
+        rate, frames, blocks = opened
+    else:
+        rate = int(sound.samplerate)
+        frames, blocks = _sndfile_blocks(sound, name, start=start, duration=duration)
+    if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
+        raise AudioError(f"{name} claims a sample rate of {rate} Hz, so it is probably damaged.")
+    return BlockStream(_checked(blocks, name, start), rate, frames)
+
+
+def _sndfile_blocks(
+    sound: soundfile.SoundFile, name: str, *, start: float, duration: float | None
+) -> tuple[int | None, Iterator[np.ndarray]]:
+    """Return (frames to come, blocks) of the wanted part of an open file."""
+    rate = int(sound.samplerate)
+    first = round(start * rate)
+    wanted = None if duration is None else max(1, round(duration * rate))
+    left = max(0, int(sound.frames) - first)
+    frames = left if wanted is None else min(wanted, left)
+
+    def read() -> Iterator[np.ndarray]:
+        remaining = wanted
+        size = max(1, round(BLOCK_SECONDS * rate))
+        got_any = False
+        try:
+            if first:
+                sound.seek(min(first, int(sound.frames)))
+            while remaining is None or remaining > 0:
+                ask = size if remaining is None else min(size, remaining)
+                block = sound.read(ask, dtype="float32", always_2d=True)  # (n, channels)
+                if len(block) == 0:
+                    return
+                got_any = True
+                remaining = None if remaining is None else remaining - len(block)
+                yield block
+        except (soundfile.LibsndfileError, RuntimeError) as error:
+            if not got_any:
+                raise AudioError(
+                    f"{name} is damaged and nothing in it could be decoded."
+                ) from error
+            # A file cut short in a download: what was decoded until here is good.
+            logger.warning("%s is damaged; the part before the damage is used: %s", name, error)
+
+    return frames, read()
+
+
+def _checked(blocks: Iterator[np.ndarray], name: str, start: float) -> Iterator[np.ndarray]:
+    """Pass blocks on; raise on values that are no sound, and where nothing came at all."""
+    empty = True
+    for block in blocks:
+        if len(block) == 0:
+            continue
+        # One pass over the data: NaN and infinities make the sum of magnitudes fail the test.
+        if not np.abs(block).max() <= MAX_LEVEL:
+            raise AudioError(f"{name} holds values that are not sound (NaN or far too large).")
+        empty = False
+        yield block
+    if empty:
+        reason = f"ends before {start:g} s" if start else "holds no sound: its length is zero"
+        raise AudioError(f"{name} {reason}.")
+
+
+def _check_not_empty(source: Source, name: str) -> None:
+    if isinstance(source, str | Path):
+        path = Path(source)
+        if path.is_dir():
+            raise AudioError(f"{name} is a folder: choose an audio file in it.")
+        try:
+            size = path.stat().st_size
+        except (OSError, ValueError) as error:
+            raise AudioError(f"{name} cannot be opened: check that the file exists.") from error
+    else:
+        try:
+            source.seek(0, 2)
+            size = source.tell()
+            source.seek(0)
+        except (OSError, ValueError, AttributeError) as error:
+            raise AudioError(f"{name} cannot be read from its start.") from error
+    if size == 0:
+        raise AudioError(f"{name} is empty (0 bytes).")
+
+
+def _name(source: Source) -> str:
+    """A short name for messages: never a folder of the server's."""
+    if isinstance(source, str | Path):
+        return Path(source).name or "The file"
+    return "The recording"

@@ -1,0 +1,119 @@
+"""What the taggers hear in a sound, in the product's vocabulary, over time and in all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from audiogpt.audio.embedding import checked_mono
+from audiogpt.audio.musicnn import load_network
+from audiogpt.audio.musicnn_logmel import (
+    PATCHES,
+    SAMPLE_RATE,
+    LogMel,
+    at_least_one_patch,
+    patch_times,
+)
+from audiogpt.audio.tag_confidence import confidences
+from audiogpt.audio.tag_vocabulary import LABELS
+
+SILENCE_DBFS = -60.0  # root mean square below which a passage counts as silent
+SILENT_NOTE = "This passage is silent."
+
+
+@dataclass(frozen=True)
+class HeardTag:
+    """One tag and how sure the taggers are of it, in [0, 1]."""
+
+    text: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class TagsHeard:
+    """All product tags sorted by confidence, and their course over time.
+
+    ``taggram`` holds confidences float32 ``(S, n_tags)``, columns named by ``labels`` (in the
+    vocabulary's order), rows at ``times`` seconds ``(S, 2)``. ``note`` is "" or a sentence for the
+    listener ("This passage is silent.").
+    """
+
+    tags: tuple[HeardTag, ...]
+    taggram: np.ndarray
+    labels: tuple[str, ...]
+    times: np.ndarray
+    note: str = ""
+
+
+class Tagger:
+    """The MSD and the MTT musicnn taggers as one; use ``load_tagger``."""
+
+    sample_rate = SAMPLE_RATE
+    labels = LABELS
+    batch_size = 4  # patches; see benchmarks/README.md
+
+    def __init__(self, *, device: str | torch.device = "cpu") -> None:
+        self.device = torch.device(device)
+        self._logmel = LogMel().to(self.device)
+        self._msd = load_network("MSD_musicnn", self.device)
+        self._mtt = load_network("MTT_musicnn", self.device)
+
+    def listen(self, samples: np.ndarray) -> TagsHeard:
+        """Tag mono float32 ``(n,)`` at 16 kHz.
+
+        Raises:
+            AudioError: there are no samples.
+        """
+        return self.listen_blocks([checked_mono(samples)])
+
+    def listen_blocks(self, blocks: Iterable[np.ndarray]) -> TagsHeard:
+        """Tag consecutive pieces ``(n,)`` of one sound, in bounded memory."""
+        level = _Level()
+        msd_parts, mtt_parts, times = [], [], []
+        watched = level.watch(blocks)
+        for first, patches in PATCHES.batches(at_least_one_patch(watched), self.batch_size):
+            with torch.inference_mode():
+                tensor = torch.from_numpy(patches.copy()).to(self.device)  # (b, 48128)
+                logmel = self._logmel(tensor)  # (b, 187, 96)
+                msd_parts.append(torch.sigmoid(self._msd(logmel)).cpu().numpy())
+                mtt_parts.append(torch.sigmoid(self._mtt(logmel)).cpu().numpy())
+            times.append(patch_times(first, len(patches)))
+        msd, mtt = np.concatenate(msd_parts), np.concatenate(mtt_parts)  # (S, 50)
+        taggram = confidences(msd, mtt)  # (S, n_tags)
+        overall = confidences(msd.mean(axis=0), mtt.mean(axis=0))  # (n_tags,)
+        note = ""
+        if level.dbfs < SILENCE_DBFS:
+            taggram, overall, note = np.zeros_like(taggram), np.zeros_like(overall), SILENT_NOTE
+        order = np.argsort(-overall, kind="stable")
+        tags = tuple(HeardTag(LABELS[i], float(overall[i])) for i in order)
+        return TagsHeard(tags, taggram, LABELS, np.concatenate(times), note)
+
+
+class _Level:
+    """Measures the root mean square of the blocks that pass through."""
+
+    def __init__(self) -> None:
+        self._energy, self._count = 0.0, 0
+
+    def watch(self, blocks: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
+        for block in blocks:
+            self._energy += float(np.dot(block, block))
+            self._count += len(block)
+            yield block
+
+    @property
+    def dbfs(self) -> float:
+        """Decibels below a full-scale constant."""
+        return 10.0 * np.log10(max(self._energy / max(self._count, 1), 1e-20))
+
+
+def load_tagger(device: str | torch.device = "cpu") -> Tagger:
+    """Return a ready tagger.
+
+    Raises:
+        ValueError: its weights are missing or damaged.
+    """
+    return Tagger(device=device)
