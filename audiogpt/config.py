@@ -11,6 +11,7 @@ from typing import Any
 FUSIONS = ("sum", "gated", "meshed")
 ROW_KINDS = ("features", "text")
 TEXT_FORMATS = ("own", "published")
+AUDIO_ROWS = ("segments", "tracks")
 
 # A text row is [token embedding ; mean of its phrase ; one-hot position in the phrase].
 TEXT_ROW_POSITIONS = 4
@@ -51,7 +52,8 @@ class AudioGPTConfig:
 
     `published_padding` reproduces how the released model was trained: rows are zero-padded to the
     longest branch and the padding is attended to, and pad tokens are masked in self-attention and
-    zeroed after each block (docs/playntell.md lists every such difference).
+    zeroed after each block (docs/playntell.md lists every such difference). `audio_rows` says what
+    a row of the audio branch is: one segment, or a whole track (the mean over its first 30 s).
     """
 
     branches: tuple[BranchConfig, ...] = PLAYNTELL_BRANCHES
@@ -72,7 +74,9 @@ class AudioGPTConfig:
     layer_norm_eps: float = 1e-5
     published_padding: bool = False
     text_format: str = "own"
+    formatting: str = "standard"  # of published captions, see audiogpt.captions
     audio_embedding: str = "musicnn-vgg"
+    audio_rows: str = "segments"
     decoding: Mapping[str, Any] = field(default_factory=dict)  # this checkpoint's defaults
 
     def __post_init__(self) -> None:
@@ -83,6 +87,8 @@ class AudioGPTConfig:
             raise ValueError(f"fusion must be one of {', '.join(FUSIONS)}, not {self.fusion!r}.")
         if self.text_format not in TEXT_FORMATS:
             raise ValueError(f"text_format must be one of {', '.join(TEXT_FORMATS)}.")
+        if self.audio_rows not in AUDIO_ROWS:
+            raise ValueError(f"audio_rows must be one of {', '.join(AUDIO_ROWS)}.")
         if self.n_embd % self.n_head:
             raise ValueError(
                 f"n_embd ({self.n_embd}) must be a multiple of n_head ({self.n_head})."

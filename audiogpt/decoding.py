@@ -128,7 +128,7 @@ def _beam_search(
     for step in range(length):
         log_p = model(last, context, cache=cache, last_only=True)[:, -1].log_softmax(-1)
         V = log_p.shape[-1]
-        _forbid(log_p, tokens.view(-1, step), finished.view(-1), decoding, banned)
+        _forbid(log_p, tokens.flatten(0, 1), finished.flatten(), decoding, banned)
         log_p = log_p.view(B, -1, V)
         totals = sums[..., None] + log_p
         # A finished beam stays in the running: its first entry carries its score.

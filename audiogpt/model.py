@@ -186,6 +186,8 @@ class AudioGPT(nn.Module):
             x = block(x, context, bias, cache, layer, records)
             if pads is not None:
                 x = x.masked_fill(pads[..., None], 0.0)
+                if records is not None:
+                    records[-1] = records[-1]._replace(output=x)
         if cache is not None:
             cache.length += T
         x = transformer.ln_f(x[:, -1:] if last_only else x)

@@ -135,7 +135,7 @@ class CaptionRequest:
     tags: tuple[Tag, ...] = ()
     artists: tuple[Artist, ...] = ()
     strengths: Mapping[str, float] = field(default_factory=dict)
-    decoding: Decoding = field(default_factory=Decoding)
+    decoding: Decoding | None = None  # None: the checkpoint's own settings
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -182,7 +182,7 @@ class CaptionRequest:
                 tags=tuple(Tag(**entry) for entry in data.get("tags", ())),
                 artists=tuple(Artist(**entry) for entry in data.get("artists", ())),
                 strengths=dict(data.get("strengths", {})),
-                decoding=Decoding(**data.get("decoding", {})),
+                decoding=Decoding(**data["decoding"]) if data.get("decoding") else None,
                 seed=data.get("seed", 0),
             )
         except (TypeError, AttributeError) as error:

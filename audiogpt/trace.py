@@ -137,9 +137,8 @@ def _to_list(array: np.ndarray) -> list[Any]:
     """Nested lists; floats keep 7 significant digits, which is float32's precision."""
     if np.issubdtype(array.dtype, np.integer):
         return array.tolist()
-    flat = [float(f"{value:.7g}") for value in array.ravel().tolist()]
-    nested: list[Any] = np.array(flat, dtype=np.float64).reshape(array.shape).tolist()
-    return nested
+    rounded = np.array([float(f"{value:.7g}") for value in array.ravel().tolist()])
+    return list(rounded.reshape(array.shape).tolist())
 
 
 def shares_of(record: BlockRecord) -> Tensor:
@@ -182,8 +181,9 @@ def compute_trace(model: AudioGPT, context: Context, tokens: Sequence[int]) -> T
     top = log_p.topk(min(N_CANDIDATES, log_p.shape[-1]), dim=-1)
     names = model.config.branch_names
     M = len(names)
-    without = coalition_log_probabilities(model, context, tokens, 1 - torch.eye(M))
-    drop = chosen - without if M else without  # (M, T)
+    without = coalition_log_probabilities(model, context, tokens, 1 - torch.eye(M))  # (M, T)
+    silent = (context.present * context.strengths == 0).view(M, 1)  # nothing to remove: exactly 0
+    drop = torch.where(silent, 0.0, chosen - without)  # (M, T)
     attention = {
         name: _numpy(torch.stack([r.attention[m, 0, :, : context.n_rows[m]] for r in records]))
         for m, name in enumerate(names)

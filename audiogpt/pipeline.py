@@ -1,0 +1,326 @@
+"""CaptionRequest in, CaptionResult out: the one path of the page, the API and the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+
+import numpy as np
+import torch
+
+from audiogpt import checkpoints
+from audiogpt.captions import Caption, read_caption
+from audiogpt.context import Context
+from audiogpt.decoding import Hypotheses, decode, decode_all
+from audiogpt.listening import Listener, Listening, Progress
+from audiogpt.model import AudioGPT
+from audiogpt.request import (
+    Alternative,
+    CaptionRequest,
+    CaptionResult,
+    Decoding,
+    Partial,
+    Tag,
+    Track,
+)
+from audiogpt.request_rows import Inputs, prepare_inputs, weighted_heard
+from audiogpt.rows import collate
+from audiogpt.tags import VECTORS_FILE, TagTable
+from audiogpt.tokenizer import CaptionTokenizer
+from audiogpt.trace import Trace, compute_trace, shapley_values
+
+log = logging.getLogger(__name__)
+
+MAX_BATCH = 16
+SUGGESTED_TAGS = 8
+MIN_CONFIDENCE = 0.2
+MIN_SEGMENT = 3.0  # s
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentCaption:
+    """The caption of one stretch of a track, in seconds."""
+
+    track: int
+    start: float
+    end: float
+    title: str
+    description: str
+
+
+class Captioner:
+    """A loaded checkpoint with its tokenizer and its ears.
+
+    One instance serves any number of requests and threads; nothing about a request is kept but the
+    listening cache, which is keyed by the content of the audio.
+    """
+
+    def __init__(
+        self,
+        model: AudioGPT,
+        tokenizer: CaptionTokenizer,
+        *,
+        tag_table: TagTable | None = None,
+        name: str = "unsaved",
+        sha256: str = "",
+    ) -> None:
+        self.model, self.tokenizer, self.tag_table = model, tokenizer, tag_table
+        self.config, self.name, self.sha256 = model.config, name, sha256
+        self.listener = Listener(self.config.audio_embedding, device=str(model.device))
+        self.default_decoding = Decoding(**self.config.decoding)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str] = checkpoints.DEFAULT_CHECKPOINT,
+        *,
+        device: str | None = None,
+    ) -> Captioner:
+        """Load a checkpoint folder or Hugging Face Hub id; the default device is a GPU if any.
+
+        Raises CheckpointError (a ValueError) in one sentence.
+        """
+        folder = checkpoints.resolve(name)
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(
+            checkpoints.from_pretrained(folder, device=device),
+            CaptionTokenizer.from_folder(folder),
+            tag_table=TagTable.load(folder) if (folder / VECTORS_FILE).is_file() else None,
+            name=folder.name,
+            sha256=checkpoints.checkpoint_hash(folder),
+        )
+
+    def listen(self, track: Track, *, progress: Progress | None = None) -> Listening:
+        """What is heard in a track; cached by content. Raises ValueError for unusable audio."""
+        return self.listener.listen(track, progress=progress)
+
+    def suggest_tags(self, tracks: Sequence[Track]) -> tuple[Tag, ...]:
+        """The tags heard with the highest confidence, which becomes their weight."""
+        heard = weighted_heard([(self.listen(track), track.weight) for track in tracks])
+        return tuple(
+            Tag(text=tag.text, weight=round(tag.confidence, 2))
+            for tag in heard[:SUGGESTED_TAGS]
+            if tag.confidence >= MIN_CONFIDENCE
+        )
+
+    def known_tags(self) -> tuple[str, ...]:
+        """Tags worth suggesting: the published table's, or those the taggers can hear."""
+        from audiogpt.audio.tag_vocabulary import LABELS
+
+        return self.tag_table.words if self.tag_table is not None else LABELS
+
+    def warm_up(self) -> None:
+        """Run everything once, so that the first visitor does not wait for it."""
+        noise = np.random.default_rng(0).normal(0, 0.1, 4 * 16000).astype(np.float32)
+        track = Track(waveform=noise, sample_rate=16000)
+        request = CaptionRequest(tracks=(track,), tags=(Tag(text="rock"),))
+        if self.config.text_format == "published":
+            request = dataclasses.replace(request, decoding=Decoding(beams=1, max_tokens=4))
+        self.caption(request)
+
+    def caption(self, request: CaptionRequest, *, trace: bool = True) -> CaptionResult:
+        """Caption a request. Raises ValueError, in one sentence, for input that cannot be used."""
+        result = None
+        for result in self.stream(request, trace=trace):  # noqa: B007 - the last one counts
+            pass
+        assert isinstance(result, CaptionResult)
+        return result
+
+    def stream(
+        self, request: CaptionRequest, *, trace: bool = True
+    ) -> Iterator[Partial | CaptionResult]:
+        """Yield the running best hypothesis after each token, the result, then it with its trace.
+
+        A caller that stops iterating stops the work. Raises as `caption` does.
+        """
+        request = self._resolved(request)
+        decoding = request.decoding or self.default_decoding
+        started = time.perf_counter()
+        inputs = self._inputs(request)
+        heard = time.perf_counter()
+        context = self._encode([inputs])
+        encoded = time.perf_counter()
+        state = None
+        for state in decode(self.model, context, decoding, seeds=[request.seed]):
+            if not state.done:
+                ids = state.ids(0, 0, self.config.eos_token_id)
+                caption = self._read(ids, inputs)
+                yield Partial(title=caption.title, description=caption.description, tokens=len(ids))
+        assert state is not None
+        decoded = time.perf_counter()
+        timings = {
+            "listen": heard - started,
+            "encode": encoded - heard,
+            "decode": decoded - encoded,
+        }
+        result = self._result(request, inputs, state, 0, timings)
+        yield result
+        if trace:
+            traced = self._trace(context, inputs, result.tokens)
+            timings["trace"] = time.perf_counter() - decoded
+            yield dataclasses.replace(result, trace=traced, timings=timings)
+
+    def caption_batch(self, requests: Sequence[CaptionRequest]) -> list[CaptionResult]:
+        """Caption several requests, decoded together where their decoding settings agree.
+
+        Results carry no trace. Raises as `caption` does, before anything is decoded.
+        """
+        requests = [self._resolved(request) for request in requests]
+        inputs = [self._inputs(request) for request in requests]
+        # Published padding depends on which branches a request has, so those stay alone.
+        limit = 1 if self.config.published_padding else MAX_BATCH
+        results: dict[int, CaptionResult] = {}
+        groups: dict[Decoding, list[int]] = {}
+        for index, request in enumerate(requests):
+            groups.setdefault(request.decoding or self.default_decoding, []).append(index)
+        for decoding, members in groups.items():
+            for first in range(0, len(members), limit):
+                batch = members[first : first + limit]
+                started = time.perf_counter()
+                context = self._encode([inputs[i] for i in batch])
+                seeds = [requests[i].seed for i in batch]
+                state = decode_all(self.model, context, decoding, seeds=seeds)
+                timings = {"decode": (time.perf_counter() - started) / len(batch)}
+                for place, i in enumerate(batch):
+                    results[i] = self._result(requests[i], inputs[i], state, place, timings)
+        return [results[i] for i in range(len(requests))]
+
+    def segments(
+        self, request: CaptionRequest, *, seconds: float = 30.0
+    ) -> Iterator[SegmentCaption]:
+        """Caption every track stretch by stretch, each with the tags heard there.
+
+        The request's artists, strengths and decoding settings hold throughout; its tags do not,
+        because they describe the whole. Raises ValueError for stretches under 3 s.
+        """
+        if seconds < MIN_SEGMENT:
+            raise ValueError(f"Segments must last at least {MIN_SEGMENT:g} s, one embedding row.")
+        for number, track in enumerate(request.tracks):
+            listening = self.listen(track)
+            end = track.start + listening.seconds
+            last = max(end - MIN_SEGMENT, track.start) + 1e-3  # what is left over joins the last
+            edges = np.arange(track.start, last, seconds).tolist()
+            spans = list(zip(edges, [*edges[1:], end], strict=True))
+            parts = [
+                dataclasses.replace(request, tracks=(cut,), tags=self.suggest_tags([cut]))
+                for cut in (dataclasses.replace(track, start=a, end=b) for a, b in spans)
+            ]
+            for first in range(0, len(parts), MAX_BATCH):
+                batch = self.caption_batch(parts[first : first + MAX_BATCH])
+                for (a, b), result in zip(spans[first:], batch, strict=False):
+                    yield SegmentCaption(
+                        track=number,
+                        start=a,
+                        end=b,
+                        title=result.title,
+                        description=result.description,
+                    )
+
+    def shapley(self, result: CaptionResult) -> np.ndarray:
+        """Exact Shapley values (W, M) in nats: what each branch adds to each word's log p."""
+        context = self._encode([self._inputs(result.request)])
+        values = shapley_values(self.model, context, result.tokens)
+        rows = [values[word.start : word.end].sum(0) for word in result.words]
+        return np.stack(rows) if rows else np.zeros((0, len(self.config.branches)), np.float32)
+
+    def _resolved(self, request: CaptionRequest) -> CaptionRequest:
+        """The request with every default made explicit, so that it can be repeated."""
+        return dataclasses.replace(request, decoding=request.decoding or self.default_decoding)
+
+    def _inputs(self, request: CaptionRequest) -> Inputs:
+        listenings = [self.listen(track) for track in request.tracks]
+        return prepare_inputs(
+            request, listenings, self.config, self.tokenizer, tag_table=self.tag_table
+        )
+
+    @torch.inference_mode()
+    def _encode(self, items: Sequence[Inputs]) -> Context:
+        rows = collate(self.config, [item.rows for item in items], device=self.model.device)
+        strengths = torch.tensor(
+            [[item.strengths[name] for name in self.config.branch_names] for item in items],
+            device=self.model.device,
+        )
+        return self.model.encode(rows, strengths=strengths.view(len(items), -1))
+
+    def _read(self, ids: Sequence[int], inputs: Inputs) -> Caption:
+        return read_caption(
+            self.tokenizer,
+            ids,
+            artists=inputs.artist_names,
+            text_format=self.config.text_format,
+            formatting=self.config.formatting,
+            published_artists=False,
+        )
+
+    def _trace(self, context: Context, inputs: Inputs, tokens: Sequence[int]) -> Trace:
+        """The trace with attention per label: a tag of several tokens has several rows."""
+        trace = compute_trace(self.model, context, tokens)
+        attention = {}
+        for name, weights in trace.attention.items():
+            labels, groups = inputs.rows.labels.get(name, ()), inputs.rows.groups(name)
+            merged = np.zeros((*weights.shape[:2], len(labels)), np.float32)
+            for column, group in enumerate(groups):
+                merged[..., group] += weights[..., column]
+            attention[name] = merged
+        return dataclasses.replace(trace, attention=attention)
+
+    def _result(
+        self,
+        request: CaptionRequest,
+        inputs: Inputs,
+        state: Hypotheses,
+        item: int,
+        timings: dict[str, float],
+    ) -> CaptionResult:
+        decoding = request.decoding or self.default_decoding
+        eos = self.config.eos_token_id
+        alternatives, captions = [], []
+        for rank in range(min(decoding.n_best, state.tokens.shape[1])):
+            ids = state.ids(item, rank, eos)
+            captions.append(self._read(ids, inputs))
+            alternatives.append(
+                Alternative(
+                    title=captions[-1].title,
+                    description=captions[-1].description,
+                    score=float(state.scores[item, rank]),
+                    log_probability=float(state.log_probabilities[item, rank].sum()),
+                    tokens=tuple(ids),
+                )
+            )
+        best, caption = alternatives[0], captions[0]
+        warnings = list(inputs.warnings)
+        if caption.unnamed:
+            warnings.append("The caption mentions more artists than were given names.")
+        if eos not in best.tokens:
+            warnings.append(
+                f"The caption was cut at {decoding.max_tokens} tokens: raise max_tokens for more."
+            )
+        return CaptionResult(
+            title=caption.title,
+            description=caption.description,
+            alternatives=tuple(alternatives),
+            tokens=best.tokens,
+            token_texts=tuple(self.tokenizer.decode([token]) for token in best.tokens),
+            words=caption.words,
+            trace=None,
+            tags_heard=inputs.heard,
+            rows=dict(inputs.rows.labels),
+            row_times=inputs.row_times,
+            timings=dict(timings),
+            warnings=tuple(warnings),
+            request=inputs.request,
+            checkpoint=self.name,
+            checkpoint_sha256=self.sha256,
+            versions=_versions(),
+        )
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: metadata.version(name) for name in ("torch", "tokenizers", "numpy")}
+    return {"python": platform.python_version(), **packages}

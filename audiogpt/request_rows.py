@@ -1,0 +1,164 @@
+"""Turns a request and what was heard in its tracks into the rows of each branch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from audiogpt.artists import RankedArtists, rank_artists, rank_track_artists
+from audiogpt.audio.embedding import track_row
+from audiogpt.config import AudioGPTConfig
+from audiogpt.listening import Listening
+from audiogpt.request import BRANCH_NAMES, CaptionRequest, HeardTag
+from audiogpt.rows import ItemRows, tag_token_ids
+from audiogpt.tags import TagTable
+from audiogpt.tokenizer import CaptionTokenizer
+
+# The clips that models are trained on have ten segments. More segments share that total weight, so
+# that a long song does not outweigh the null row by its length alone.
+TRAINED_AUDIO_ROWS = 10
+# Beyond this many segments neighbours are averaged: an hour of music stays a small picture.
+MAX_AUDIO_ROWS = 240
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the model is given for one request, and what to tell the user about it."""
+
+    request: CaptionRequest  # with the content hash of every track
+    rows: ItemRows
+    strengths: Mapping[str, float]
+    artist_names: tuple[str, ...]
+    heard: tuple[HeardTag, ...]
+    row_times: tuple[tuple[int, float, float], ...]
+    warnings: tuple[str, ...]
+
+
+def prepare_inputs(
+    request: CaptionRequest,
+    listenings: Sequence[Listening],
+    config: AudioGPTConfig,
+    tokenizer: CaptionTokenizer,
+    *,
+    tag_table: TagTable | None = None,
+) -> Inputs:
+    """Rows of weight 0 are left out here, so that weight 0 is exactly as if they were absent."""
+    features: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    phrases: dict[str, list[tuple[list[int], float]]] = {}
+    labels: dict[str, tuple[str, ...]] = {}
+    warnings = [listening.note for listening in listenings if listening.note]
+    row_times: tuple[tuple[int, float, float], ...] = ()
+
+    used = [i for i, track in enumerate(request.tracks) if track.weight > 0]
+    if used and "audio" in config.branch_names:
+        rows, weights, row_times = _audio_rows(request, listenings, used, config)
+        features["audio"] = (rows, weights)
+        many = len({track for track, _, _ in row_times}) > 1
+        labels["audio"] = tuple(
+            f"{f'{track + 1}: ' if many else ''}{_clock(start)}–{_clock(end)}"
+            for track, start, end in row_times
+        )
+
+    tags = [tag for tag in request.tags if tag.weight > 0]
+    if tags and "tags" in config.branch_names:
+        if config.branch("tags").rows == "text":
+            phrases["tags"] = [(tag_token_ids(tokenizer, t.text), t.weight) for t in tags]
+            labels["tags"] = tuple(tag.text for tag in tags)
+        else:
+            if tag_table is None:
+                raise ValueError("This checkpoint has no tag table: convert it again with one.")
+            found = tag_table.lookup((tag.text, tag.weight) for tag in tags)
+            if found.words:
+                features["tags"] = (found.vectors, found.weights)
+                labels["tags"] = found.words
+            warnings += [
+                f"The model does not know {text!r}, so it has no effect."
+                for text in (*found.unknown, *found.unknown_words)
+            ]
+
+    ranked = _ranked_artists(request)
+    if ranked and "artists" in config.branch_names:
+        features["artists"] = (ranked.vector()[None], np.ones(1, np.float32))
+        labels["artists"] = (", ".join(ranked.names[:10]),)
+
+    if not features and not phrases:
+        warnings.append("Nothing was given, so this caption is the language model's alone.")
+    hashed = tuple(
+        dataclasses.replace(track, sha256=listening.sha256)
+        for track, listening in zip(request.tracks, listenings, strict=True)
+    )
+    heard = weighted_heard(
+        [(heard, track.weight) for heard, track in zip(listenings, request.tracks, strict=True)]
+    )
+    return Inputs(
+        request=dataclasses.replace(request, tracks=hashed),
+        rows=ItemRows(features=features, phrases=phrases, labels=labels),
+        strengths={
+            name: request.strength(name) if name in BRANCH_NAMES else 1.0
+            for name in config.branch_names
+        },
+        artist_names=ranked.names,
+        heard=heard,
+        row_times=row_times,
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+def weighted_heard(listenings: Sequence[tuple[Listening, float]]) -> tuple[HeardTag, ...]:
+    """Tags heard over several tracks: confidences averaged by track weight, highest first."""
+    total = sum(weight for _, weight in listenings)
+    if not total:
+        return ()
+    mean: dict[str, float] = {}
+    for listening, weight in listenings:
+        for tag in listening.heard:
+            mean[tag.text] = mean.get(tag.text, 0.0) + tag.confidence * weight / total
+    ordered = sorted(mean.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(HeardTag(text=text, confidence=value) for text, value in ordered)
+
+
+def _audio_rows(
+    request: CaptionRequest,
+    listenings: Sequence[Listening],
+    used: Sequence[int],
+    config: AudioGPTConfig,
+) -> tuple[np.ndarray, np.ndarray, tuple[tuple[int, float, float], ...]]:
+    """Values (R, width), weights (R,) and (track, start s, end s) of each row."""
+    if config.audio_rows == "tracks":
+        values = np.stack([track_row(listenings[i].rows) for i in used])
+        weights = np.array([request.tracks[i].weight for i in used], np.float32)
+        return (
+            values,
+            weights,
+            tuple(_span(i, listenings[i].times[:TRAINED_AUDIO_ROWS]) for i in used),
+        )
+    total = sum(len(listenings[i].rows) for i in used)
+    pool = -(-total // MAX_AUDIO_ROWS)
+    parts, weights_of, spans = [], [], []
+    for i in used:
+        rows, times = listenings[i].rows, listenings[i].times
+        for first in range(0, len(rows), pool):
+            parts.append(rows[first : first + pool].mean(0))
+            weights_of.append(request.tracks[i].weight)
+            spans.append(_span(i, times[first : first + pool]))
+    scale = min(1.0, TRAINED_AUDIO_ROWS / len(parts))
+    return np.stack(parts), np.array(weights_of, np.float32) * np.float32(scale), tuple(spans)
+
+
+def _span(track: int, times: np.ndarray) -> tuple[int, float, float]:
+    return track, round(float(times[0, 0]), 2), round(float(times[-1, 1]), 2)
+
+
+def _ranked_artists(request: CaptionRequest) -> RankedArtists:
+    """The request's artists, or else the artists of its tracks, counted as the playlists are."""
+    if request.artists:
+        return rank_artists((artist.name, artist.share) for artist in request.artists)
+    return rank_track_artists(t.artist for t in request.tracks if t.artist and t.weight > 0)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
