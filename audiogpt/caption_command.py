@@ -1,0 +1,139 @@
+"""`caption`: caption files or a playlist from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from audiogpt.request import BRANCH_NAMES, Artist, CaptionRequest, Decoding, Tag, Track
+
+
+def add_commands(subparsers) -> None:
+    """Add `caption` to the parser's commands."""
+    parser = subparsers.add_parser(
+        "caption",
+        help="caption audio files or a playlist",
+        description="Caption each file by itself, or all of them as one playlist.",
+    )
+    add = parser.add_argument
+    add("files", nargs="*", type=Path, metavar="FILE", help="audio files")
+    add("--checkpoint", metavar="C", help="folder or Hugging Face Hub id (default: bundled)")
+    add("--device", help="cpu or cuda (default: a GPU if there is one)")
+    add("--together", action="store_true", help="one caption for all files, as a playlist")
+    add("--playlist", type=Path, metavar="JSON", help="a playlist in PlayNTell's format")
+    add(
+        "--audio-dir",
+        type=Path,
+        metavar="DIR",
+        help="where the playlist's tracks are, named by track id (default: beside the JSON file)",
+    )
+    add(
+        "--tag",
+        action="append",
+        default=[],
+        metavar="TAG[=WEIGHT]",
+        help="a tag, with a weight in [0, 1]; 0 removes a tag that was heard",
+    )
+    add("--no-heard-tags", action="store_true", help="use only the tags given by --tag")
+    add(
+        "--artist",
+        action="append",
+        default=[],
+        metavar="NAME[=SHARE]",
+        help="an artist; shares of any scale are normalised",
+    )
+    for name in BRANCH_NAMES:
+        add(f"--{name}-strength", type=float, default=1.0, metavar="X", help="in [0, 2]")
+    for field in dataclasses.fields(Decoding):
+        kind = {"str": str, "int": int, "float": float}[str(field.type)]
+        add(f"--{field.name.replace('_', '-')}", type=kind, metavar=kind.__name__.upper())
+    add("--seed", type=int, default=0)
+    add("--start", type=float, default=0.0, help="where to begin in each file (s)")
+    add("--end", type=float, help="where to end in each file (s)")
+    add("--segments", type=float, metavar="S", help="also caption every S seconds")
+    add("--json", action="store_true", help="print the whole result, with its trace, as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from audiogpt.checkpoints import DEFAULT_CHECKPOINT
+    from audiogpt.pipeline import Captioner
+
+    if options.playlist is not None and options.files:
+        raise ValueError("Give files or a playlist, not both.")
+    tags = [_named_number(text, "tag", 1.0) for text in options.tag]
+    artists = [_named_number(text, "artist", 1.0) for text in options.artist]
+    captioner = Captioner.from_pretrained(
+        options.checkpoint or DEFAULT_CHECKPOINT, device=options.device
+    )
+    settings = {
+        field.name: getattr(options, field.name)
+        for field in dataclasses.fields(Decoding)
+        if getattr(options, field.name) is not None
+    }
+    base = CaptionRequest(
+        artists=tuple(Artist(name=name, share=share) for name, share in artists),
+        strengths={name: getattr(options, f"{name}_strength") for name in BRANCH_NAMES},
+        decoding=dataclasses.replace(captioner.default_decoding, **settings),
+        seed=options.seed,
+    )
+    if options.playlist is not None:
+        from audiogpt.playntell.playlists import read_playlist
+
+        folder = options.audio_dir or options.playlist.parent
+        groups = [
+            (playlist.id, playlist.tracks)
+            for playlist in read_playlist(options.playlist, audio_folder=folder)
+        ]
+    else:
+        tracks = tuple(
+            Track(path=str(path), name=path.name, start=options.start, end=options.end)
+            for path in options.files
+        )
+        together = options.together or not tracks
+        groups = [("", tracks)] if together else [(track.name, (track,)) for track in tracks]
+    results = []
+    for name, tracks in groups:
+        heard = () if options.no_heard_tags else captioner.suggest_tags(tracks)
+        request = dataclasses.replace(base, tracks=tracks, tags=_merged(heard, tags))
+        result = captioner.caption(request, trace=options.json)
+        parts = (
+            list(captioner.segments(request, seconds=options.segments)) if options.segments else []
+        )
+        for warning in result.warnings:
+            print(f"{name}: {warning}" if name else warning, file=sys.stderr)
+        if options.json:
+            entry = result.to_dict()
+            if parts:
+                entry["segments"] = [dataclasses.asdict(part) for part in parts]
+            results.append(entry)
+            continue
+        heading = f"{name}: " if len(groups) > 1 and name else ""
+        print(f"{heading}{result.title}\n{result.description}", flush=True)
+        for part in parts:
+            print(f"  {part.start:.0f}–{part.end:.0f} s: {part.title} – {part.description}")
+        if len(groups) > 1:
+            print()
+    if options.json:
+        print(json.dumps(results[0] if len(results) == 1 else results))
+    return 0
+
+
+def _merged(heard: tuple[Tag, ...], given: list[tuple[str, float]]) -> tuple[Tag, ...]:
+    """Heard tags first; a tag that was given takes its given weight."""
+    weights = {tag.text: tag.weight for tag in heard} | dict(given)
+    return tuple(Tag(text=text, weight=weight) for text, weight in weights.items())
+
+
+def _named_number(text: str, what: str, default: float) -> tuple[str, float]:
+    """ "name=0.5" -> ("name", 0.5); "name" -> ("name", default)"""
+    name, equals, number = text.rpartition("=")
+    if not equals:
+        return text, default
+    try:
+        return name, float(number)
+    except ValueError:
+        raise ValueError(f"--{what} {text}: {number!r} after '=' is not a number.") from None

@@ -1,0 +1,55 @@
+"""The command line: `python -m audiogpt caption …` and the commands that other parts bring.
+
+What a command produces goes to standard output, everything else to standard error. Errors that the
+user can mend are one sentence; the exit status is then 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+COMMAND_MODULES = (
+    "audiogpt.caption_command",
+    "audiogpt.audio.commands",
+    "audiogpt.playntell.commands",
+    "audiogpt.training.commands",
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m audiogpt",
+        description="Caption music with a GPT-2 decoder that attends to audio, tags and artists.",
+    )
+    parser.add_argument("--verbose", action="store_true", help="log what happens")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMAND_MODULES:
+        importlib.import_module(name).add_commands(subparsers)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = build_parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO if options.verbose else logging.WARNING,
+        format="%(levelname)s: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        status = options.run(options)
+    except ValueError as error:  # the core's way to say what is wrong with the input
+        if options.verbose:
+            logging.getLogger(__name__).exception("failed")
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+    return int(status or 0)
