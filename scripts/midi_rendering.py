@@ -9,11 +9,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import soundfile
+from general_midi import DRUM_NAMES, PROGRAM_NAMES
 
 SOUNDFONTS = {
     "fluid": Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"),  # MIT
@@ -36,18 +37,18 @@ def require_programs() -> None:
 
 
 def render_mma(
-    score: str, *, soundfont: str = "fluid", gain: float = 0.6, arguments: Sequence[str] = ()
-) -> np.ndarray:
+    score: str, *, soundfont: str = "fluid", gain: float = 0.6
+) -> tuple[np.ndarray, list[str]]:
     """Play an mma score.
 
     Args:
         score: text of an ``.mma`` file.
         soundfont: a key of :data:`SOUNDFONTS`.
         gain: fluidsynth's master gain.
-        arguments: further options for mma.
 
     Returns:
-        float32 ``(n, 2)`` samples at :data:`RENDER_RATE`.
+        float32 ``(n, 2)`` samples at :data:`RENDER_RATE`, and the names of the instruments that
+        play in them, most notes first.
 
     Raises:
         ValueError: if mma or fluidsynth refuses the score.
@@ -55,15 +56,53 @@ def render_mma(
     with tempfile.TemporaryDirectory(prefix="render-") as folder:
         source, midi, wave = (Path(folder) / name for name in ("s.mma", "s.mid", "s.wav"))
         source.write_text(score, encoding="latin-1")
-        _run(["mma", *arguments, "-f", str(midi), str(source)], folder, midi)
-        _run(
-            ["fluidsynth", "-ni", "-q", "-g", str(gain), "-r", str(RENDER_RATE), "-F", str(wave)]
-            + [str(SOUNDFONTS[soundfont]), str(midi)],
-            folder,
-            wave,
-        )
-        samples, _ = soundfile.read(wave, dtype="float32", always_2d=True)
-    return samples
+        _run(["mma", "-f", str(midi), str(source)], folder, midi)
+        play = ["fluidsynth", "-ni", "-q", "-g", str(gain), "-r", str(RENDER_RATE), "-F", str(wave)]
+        _run([*play, str(SOUNDFONTS[soundfont]), str(midi)], folder, wave)
+        samples, _ = soundfile.read(wave, dtype="float32", always_2d=True)  # (n, 2)
+        return samples, instruments_played(midi.read_bytes())
+
+
+def instruments_played(midi: bytes) -> list[str]:
+    """Names of the General MIDI instruments with notes in a MIDI file, most notes first."""
+    notes: Counter[str] = Counter()
+    position = 14  # the header chunk
+    while position + 8 <= len(midi):
+        length = int.from_bytes(midi[position + 4 : position + 8], "big")
+        if midi[position : position + 4] == b"MTrk":
+            _count_notes(midi[position + 8 : position + 8 + length], notes)
+        position += 8 + length
+    return [name for name, count in notes.most_common() if count >= 2]
+
+
+def _count_notes(track: bytes, notes: Counter[str]) -> None:
+    position, status = 0, 0
+    programs = [0] * 16
+    while position < len(track):
+        while track[position] & 0x80:  # delta time
+            position += 1
+        position += 1
+        if track[position] & 0x80:
+            status = track[position]
+            position += 1
+        kind, channel = status & 0xF0, status & 0x0F
+        if kind == 0xF0:
+            position += status == 0xFF  # the type of a meta event
+            size = 0
+            while track[position] & 0x80:
+                size = (size << 7) | (track[position] & 0x7F)
+                position += 1
+            size = (size << 7) | track[position]
+            position += 1 + size
+            continue
+        if kind == 0xC0:
+            programs[channel] = track[position]
+        if kind == 0x90 and track[position + 1] > 0:
+            if channel == 9:
+                notes[DRUM_NAMES.get(track[position], "percussion")] += 1
+            else:
+                notes[PROGRAM_NAMES[programs[channel]]] += 1
+        position += 1 if kind in (0xC0, 0xD0) else 2
 
 
 def _run(command: list[str], folder: str, product: Path) -> None:

@@ -102,7 +102,7 @@ EXAMPLES = (
 
 def render(example: Example) -> np.ndarray:
     """Return the clip as float32 ``(n, 2)`` samples at :data:`EXAMPLE_RATE`, peak-normalised."""
-    samples = render_mma(example.score)  # (n, 2)
+    samples, _ = render_mma(example.score)  # (n, 2)
     samples = np.asarray(soxr.resample(samples, RENDER_RATE, EXAMPLE_RATE), np.float32)
     samples = samples[: int(example.seconds * EXAMPLE_RATE)]
     samples = fade(samples, rate=EXAMPLE_RATE, seconds_out=1.5)

@@ -1,0 +1,1 @@
+"""Training: data, views, losses, the loop, and evaluation."""

@@ -1,0 +1,107 @@
+"""Sentences about artists for training: their wording follows the distribution of shares.
+
+Artists appear as the tokens artist0, artist1, … in decreasing order of share. No source at hand
+has artists with text, so the sentences are composed: one dominating artist, a few who lead, and an
+even mix read differently, and names may stand in the title.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+ARTIST_ROWS = 10
+
+
+def draw_shares(dice: random.Random) -> tuple[float, ...]:
+    """Ten shares, sorted decreasing, summing to 1, zero beyond the drawn number of artists."""
+    count = dice.choice((1, 1, 2, 2, 3, 3, 4, 5, 6, 8, 10))
+    spread = dice.choice((0.0, 0.3, 0.8, 1.5, 3.0))
+    raw = [dice.lognormvariate(0, spread) if spread else 1.0 for _ in range(count)]
+    if count > 1 and dice.random() < 0.25:
+        raw[0] = sum(raw) * dice.uniform(2, 12)
+    total = sum(raw)
+    shares = sorted((value / total for value in raw), reverse=True)
+    return tuple(shares + [0.0] * (ARTIST_ROWS - count))
+
+
+def name_list(ranks: Sequence[int], last: str = "and") -> str:
+    """`artist0, artist1 and artist2`."""
+    names = [f"artist{rank}" for rank in ranks]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
+
+
+def artist_sentence(shares: Sequence[float], dice: random.Random) -> str:
+    """One sentence in keeping with the shares (decreasing)."""
+    count = sum(share > 0 for share in shares)
+    top = shares[0]
+    if count == 1:
+        return dice.choice(
+            (
+                "It is all by artist0.",
+                "Every track here is by artist0.",
+                "This is artist0 from beginning to end.",
+                "The music is by artist0 alone.",
+            )
+        )
+    second = min(count, dice.choice((2, 2, 3)))
+    others = name_list(range(1, second))
+    if top >= 0.6:
+        return dice.choice(
+            (
+                f"It is mostly by artist0, with a little of {others}.",
+                f"artist0 dominates, with {others} in the margins.",
+                f"artist0 stands at the centre, joined now and then by {others}.",
+                f"This is artist0 above all, and some {others} besides.",
+            )
+        )
+    if top - shares[count - 1] < 0.12:
+        shown = name_list(range(min(count, dice.choice((2, 3, 3, 4)))))
+        forms = [
+            f"It is an even mix of {shown}.",
+            f"{shown} share it equally.",
+            f"{shown} take turns in equal measure.",
+        ]
+        if count > 4:
+            few = name_list(range(dice.choice((2, 3))))
+            forms.append(f"Many artists appear in equal parts, {few} among them.")
+        return dice.choice(forms)
+    leaders = sum(share >= 0.6 * top for share in shares)
+    if leaders >= 2:
+        lead = name_list(range(min(leaders, 3)))
+        return dice.choice(
+            (f"{lead} lead the selection.", f"It leans on {lead}.", f"It is led by {lead}.")
+        )
+    return dice.choice(
+        (
+            f"artist0 leads, followed by {others}.",
+            f"It leans on artist0, with {others} behind.",
+            f"There is more of artist0 than of {others}.",
+        )
+    )
+
+
+def artist_title(title: str, shares: Sequence[float], dice: random.Random) -> str:
+    """The title with artists in it, where their number and the title's length allow that."""
+    count = sum(share > 0 for share in shares)
+    if len(title.split()) > 5:
+        return title
+    if count == 1 or shares[0] >= 0.6:
+        forms = [f"{title} with artist0", f"artist0: {title}", f"{title} by artist0"]
+        if count > 1:
+            forms = [f"{title} with artist0", f"artist0 and More: {title}"]
+        return dice.choice(forms)
+    if count == 2:
+        return f"{title} with artist0 and artist1"
+    return title
+
+
+def artists_only_title(shares: Sequence[float], dice: random.Random) -> str:
+    """A title for a playlist of which nothing but the artists is known."""
+    count = sum(share > 0 for share in shares)
+    if count == 1:
+        return dice.choice(("All About artist0", "Nothing but artist0", "artist0 in Focus"))
+    if shares[0] >= 0.6:
+        return dice.choice(("artist0 and Friends", "Mostly artist0", "artist0 and a Few Others"))
+    shown = name_list(range(min(count, dice.choice((2, 3)))))
+    return dice.choice((f"A Mix of {shown}", f"{shown} Together", f"Between {shown}"))

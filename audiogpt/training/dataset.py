@@ -1,0 +1,126 @@
+"""The training set as a fixed schedule: example i is the same in every run with the same seed.
+
+Examples come in blocks sorted by length, so that a batch is padded little, with the order of the
+batches within a block shuffled. The schedule depends only on its seed and the index, so a resumed
+run sees exactly what an unbroken one sees, on any number of workers.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from audiogpt.rows import tag_token_ids
+from audiogpt.tokenizer import CaptionTokenizer
+from audiogpt.training.sources import Sources
+from audiogpt.training.views import View, artists_only_view, draw_view
+
+BATCHES_PER_BLOCK = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """Token ids with start and end, and the rows of each branch (None where it is absent)."""
+
+    tokens: tuple[int, ...]
+    tags: tuple[tuple[tuple[int, ...], float], ...] = ()
+    audio: np.ndarray | None = None  # float32 (S, width)
+    audio_weight: float = 1.0
+    shares: tuple[float, ...] = ()
+    features: Mapping[str, np.ndarray] | None = None  # further branches: float32 (R, width)
+
+
+def make_example(
+    view: View,
+    tokenizer: CaptionTokenizer,
+    embeddings: Mapping[str, np.ndarray],
+    *,
+    dice: random.Random | None = None,
+    longest: int = 160,
+) -> Example:
+    """Tokenise a view. With `dice`, a random passage of the clip is used, else all of it."""
+    ids = [tokenizer.bos_id, *tokenizer.encode(view.caption), tokenizer.eos_id]
+    rows = embeddings[view.audio] if view.audio else None  # (S, width)
+    if rows is not None and dice is not None and len(rows) > 1 and dice.random() < 0.5:
+        count = dice.randint(1, len(rows))
+        first = dice.randint(0, len(rows) - count)
+        rows = rows[first : first + count]
+    weight = 1.0
+    if rows is not None and dice is not None and dice.random() < 0.1:
+        weight = round(dice.uniform(0.3, 1.0), 2)
+    return Example(
+        tokens=tuple(ids[:longest]),
+        tags=tuple((tuple(tag_token_ids(tokenizer, tag)), weight) for tag, weight in view.tags),
+        audio=rows,
+        audio_weight=weight,
+        shares=view.shares,
+    )
+
+
+class ScheduledViews(Dataset[Example]):
+    """`length` examples drawn from sources by a fixed schedule."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        tokenizer: CaptionTokenizer,
+        embeddings: Mapping[str, np.ndarray],
+        *,
+        length: int,
+        batch_size: int,
+        seed: int,
+        longest: int = 160,
+    ) -> None:
+        self.sources, self.tokenizer, self.embeddings = sources, tokenizer, embeddings
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.longest = longest
+        self._block: tuple[int, list[Example]] = (-1, [])
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Example:
+        if not 0 <= index < self.length:
+            raise IndexError(index)
+        size = self.batch_size * BATCHES_PER_BLOCK
+        number, offset = divmod(index, size)
+        if self._block[0] != number:
+            self._block = (number, self._make_block(number, size))
+        return self._block[1][offset]
+
+    def _make_block(self, number: int, size: int) -> list[Example]:
+        examples = [self._make(number * size + offset) for offset in range(size)]
+        examples.sort(key=lambda example: len(example.tokens))
+        batches = [examples[i : i + self.batch_size] for i in range(0, size, self.batch_size)]
+        random.Random(f"{self.seed}-block-{number}").shuffle(batches)
+        return [example for batch in batches for example in batch]
+
+    def captions(self, count: int) -> list[str]:
+        """The texts of the first examples of the schedule."""
+        return [self._view(random.Random(f"{self.seed}-{i}")).caption for i in range(count)]
+
+    def _view(self, dice: random.Random) -> View:
+        _, pair = self.sources.draw(dice)
+        return artists_only_view(dice) if pair is None else draw_view(pair, dice)
+
+    def _make(self, index: int) -> Example:
+        dice = random.Random(f"{self.seed}-{index}")
+        view = self._view(dice)
+        return make_example(view, self.tokenizer, self.embeddings, dice=dice, longest=self.longest)
+
+
+class FixedExamples(Dataset[Example]):
+    """A list of examples, for validation."""
+
+    def __init__(self, examples: Sequence[Example]) -> None:
+        self.examples = examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> Example:
+        return self.examples[index]

@@ -1,0 +1,241 @@
+"""Train a small captioner from open data: the run that makes the bundled checkpoint."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
+
+from audiogpt.checkpoints import save_pretrained
+from audiogpt.config import TEXT_ROW_POSITIONS, AudioGPTConfig, BranchConfig
+from audiogpt.model import AudioGPT
+from audiogpt.tokenizer import CaptionTokenizer
+from audiogpt.training.averaging import WeightAverage
+from audiogpt.training.collate import Collator
+from audiogpt.training.dataset import ScheduledViews, make_example
+from audiogpt.training.embeddings import load_embeddings
+from audiogpt.training.losses import CaptioningLoss
+from audiogpt.training.musiccaps import read_musiccaps
+from audiogpt.training.pairs import Pair
+from audiogpt.training.sources import Sources, read_sources
+from audiogpt.training.titles import compose_title
+from audiogpt.training.trainer import CaptionTrainer, last_checkpoint
+from audiogpt.training.validation import Validation
+from audiogpt.training.views import View
+from audiogpt.training.vocabulary import train_vocabulary
+
+logger = logging.getLogger(__name__)
+
+LONGEST_CAPTION = 160  # tokens
+DECODING = {"beams": 4, "max_tokens": 110, "length_penalty": 0.9, "no_repeat_ngram": 4}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenDataOptions:
+    """Everything that decides the run."""
+
+    musiccaps: Path
+    output: Path
+    incompetech: Path | None = None
+    grooves: Path | None = None
+    embeddings: Path | None = None  # folder with incompetech.npz and grooves.npz
+    n_layer: int = 4
+    n_embd: int = 256
+    n_head: int = 4
+    encoder_layer: int = 0
+    vocabulary: int = 6000
+    dropout: float = 0.1
+    label_smoothing: float = 0.05
+    steps: int = 4000
+    batch_size: int = 32
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    warmup: int = 150
+    average_decay: float = 0.998
+    max_grad_norm: float = 1.0
+    evaluate_every: int = 250
+    save_every: int = 250
+    patience: int = 0  # evaluations without a better CIDEr; 0: never stop early
+    bf16: bool = True
+    seed: int = 42
+    threads: int = 0
+    resume: bool = False
+
+
+def train_open_data(options: OpenDataOptions) -> Path:
+    """Train, and write the averaged weights with tokenizer and curve; returns that folder.
+
+    Raises ValueError for data that is missing.
+    """
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    set_seed(options.seed)
+    options.output.mkdir(parents=True, exist_ok=True)
+    sources = read_sources(
+        musiccaps=options.musiccaps,
+        incompetech=options.incompetech,
+        grooves=options.grooves,
+        seed=options.seed,
+    )
+    embeddings = _read_embeddings(options)
+    tokenizer = CaptionTokenizer(
+        train_vocabulary(_vocabulary_texts(sources, options), size=options.vocabulary)
+    )
+    model = AudioGPT(make_config(options, tokenizer))
+    average = WeightAverage(model, decay=options.average_decay)
+    held = read_musiccaps(options.musiccaps, "validation")
+    trainer = CaptionTrainer(
+        model=CaptioningLoss(model, label_smoothing=options.label_smoothing),
+        validation=Validation(
+            tokenizer, held, [make_example(_as_view(p), tokenizer, {}) for p in held]
+        ),
+        average=average,
+        args=_arguments(options),
+        train_dataset=ScheduledViews(
+            sources,
+            tokenizer,
+            embeddings,
+            length=options.steps * options.batch_size,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            longest=LONGEST_CAPTION,
+        ),
+        data_collator=Collator(model.config),
+        callbacks=[EarlyStoppingCallback(options.patience)] if options.patience else [],
+    )
+    resumed = last_checkpoint(options.output) if options.resume else None
+    logger.info("%.1f M parameters", sum(p.numel() for p in model.parameters()) / 1e6)
+    trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    average.swap(model)
+    folder = options.output / "model"
+    write_checkpoint(model, tokenizer, folder)
+    write_curve(trainer.state.log_history, folder)
+    (folder / "training.json").write_text(json.dumps(_plain(options), indent=2) + "\n")
+    return folder
+
+
+def make_config(options: OpenDataOptions, tokenizer: CaptionTokenizer) -> AudioGPTConfig:
+    """Gated fusion, SRAU with tau 0, null rows, and tags as rows of the model's own tokens."""
+    return AudioGPTConfig(
+        branches=(
+            BranchConfig(name="audio", width=256),
+            BranchConfig(name="tags", width=2 * options.n_embd + TEXT_ROW_POSITIONS, rows="text"),
+            BranchConfig(name="artists", width=10),
+        ),
+        n_layer=options.n_layer,
+        n_embd=options.n_embd,
+        n_head=options.n_head,
+        n_positions=LONGEST_CAPTION,
+        vocab_size=tokenizer.vocab_size,
+        bos_token_id=tokenizer.bos_id,
+        eos_token_id=tokenizer.eos_id,
+        pad_token_id=tokenizer.pad_id,
+        fusion="gated",
+        null_rows=True,
+        encoder_layer=options.encoder_layer,
+        dropout=options.dropout,
+        decoding=DECODING,
+    )
+
+
+def write_checkpoint(model: AudioGPT, tokenizer: CaptionTokenizer, folder: Path) -> None:
+    """config.json, model.safetensors (float16 on disk) and tokenizer.json."""
+    save_pretrained(model, folder, dtype=torch.float16)
+    tokenizer.save(folder)
+
+
+def write_curve(history: list[dict[str, Any]], folder: Path) -> None:
+    """The training curve as training_curve.csv and .png."""
+    names = ["step", "loss", "learning_rate", "eval_loss", "eval_cider"]
+    names += ["eval_tag_words_used", "eval_instruments_supported"]
+    rows: dict[int, dict[str, Any]] = {}
+    for entry in history:
+        rows.setdefault(entry["step"], {"step": entry["step"]}).update(
+            {name: round(entry[name], 6) for name in names[1:] if name in entry}
+        )
+    with (folder / "training_curve.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows[step] for step in sorted(rows))
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    axes = figure.subplots(1, 2)
+    panels = ((("loss", "eval_loss"), "nats per token"), (tuple(names[4:]), "percent"))
+    for axis, (panel, label) in zip(axes, panels, strict=True):
+        for name in panel:
+            points = [(s, rows[s][name]) for s in sorted(rows) if name in rows[s]]
+            if points:
+                axis.plot(*zip(*points, strict=True), label=name)
+        axis.set(xlabel="step", ylabel=label)
+        axis.legend(fontsize=7)
+    figure.savefig(folder / "training_curve.png", dpi=90)
+
+
+def _as_view(pair: Pair) -> View:
+    """A validation row as training sees rows: every aspect given, the reference as target."""
+    import random
+
+    title = compose_title(pair.tags, random.Random(pair.key))
+    return View(
+        title=title, description=pair.reference, tags=tuple((tag, 1.0) for tag in pair.tags)
+    )
+
+
+def _vocabulary_texts(sources: Sources, options: OpenDataOptions) -> list[str]:
+    """Descriptions, tags, and a fixed draw of captions, so that composed wording is covered."""
+    plain = CaptionTokenizer(train_vocabulary(["a"], size=300))
+    drawn = ScheduledViews(
+        sources, plain, {}, length=0, batch_size=options.batch_size, seed=options.seed
+    ).captions(6000)
+    return [*sources.texts(), *drawn]
+
+
+def _read_embeddings(options: OpenDataOptions) -> dict[str, Any]:
+    rows: dict[str, Any] = {}
+    for name, wanted in (("incompetech", options.incompetech), ("grooves", options.grooves)):
+        if wanted is not None:
+            if options.embeddings is None:
+                raise ValueError("Audio sources need the folder with their embeddings.")
+            rows |= load_embeddings(options.embeddings / f"{name}.npz")
+    return rows
+
+
+def _arguments(options: OpenDataOptions) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(options.output),
+        max_steps=options.steps,
+        per_device_train_batch_size=options.batch_size,
+        learning_rate=options.lr,
+        weight_decay=options.weight_decay,
+        adam_beta2=0.98,
+        max_grad_norm=options.max_grad_norm,
+        lr_scheduler_type="cosine",
+        warmup_steps=options.warmup,
+        bf16=options.bf16,
+        use_cpu=not torch.cuda.is_available(),
+        seed=options.seed,
+        logging_steps=25,
+        eval_strategy="steps",
+        eval_steps=options.evaluate_every,
+        save_strategy="steps",
+        save_steps=options.save_every,
+        save_total_limit=2,
+        metric_for_best_model="cider",
+        greater_is_better=True,
+        report_to=["tensorboard"],
+        remove_unused_columns=False,
+        label_names=["labels"],
+        dataloader_num_workers=0,
+    )
+
+
+def _plain(options: OpenDataOptions) -> dict[str, Any]:
+    """The options as JSON, without this machine's folders."""
+    return {k: v.name if isinstance(v, Path) else v for k, v in asdict(options).items()}

@@ -1,0 +1,89 @@
+"""The training mixture: which sources, how often each is drawn, and the texts of all."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from audiogpt.audio.tag_vocabulary import VOCABULARY
+from audiogpt.training.grooves import read_grooves
+from audiogpt.training.incompetech import read_incompetech
+from audiogpt.training.musiccaps import read_musiccaps
+from audiogpt.training.pairs import Pair
+
+MIXTURE = {
+    "musiccaps": 0.60,
+    "composed": 0.15,
+    "clips": 0.11,
+    "notes": 0.05,
+    "grooves": 0.08,
+    "artists": 0.01,
+}
+"""Probability of each source; those that are not given are left out and the rest rescaled."""
+
+RANDOM_LISTS = 6000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Pairs by source; `artists` has none, its views are drawn from nothing."""
+
+    pairs: Mapping[str, Sequence[Pair]]
+    mixture: Mapping[str, float] = field(default_factory=lambda: MIXTURE)
+
+    def draw(self, dice: random.Random) -> tuple[str, Pair | None]:
+        """A source by the mixture and one of its pairs."""
+        names = [name for name in self.mixture if name == "artists" or self.pairs.get(name)]
+        name = dice.choices(names, [self.mixture[name] for name in names])[0]
+        return name, None if name == "artists" else dice.choice(self.pairs[name])
+
+    def texts(self) -> Iterator[str]:
+        """All descriptions and tags, for the vocabulary."""
+        for pairs in self.pairs.values():
+            for pair in pairs:
+                yield " " + pair.description
+                yield from (" " + tag for tag in pair.tags)
+
+
+def read_sources(
+    *,
+    musiccaps: Path,
+    incompetech: Path | None = None,
+    grooves: Path | None = None,
+    seed: int = 0,
+) -> Sources:
+    """Read the training splits. `incompetech` and `grooves` are folders, and may be absent."""
+    captions = read_musiccaps(musiccaps, "train")
+    pairs: dict[str, Sequence[Pair]] = {"musiccaps": captions}
+    if incompetech is not None:
+        tracks = read_incompetech(incompetech, "train")
+        pairs["clips"] = [pair for pair in tracks if pair.audio]
+        pairs["notes"] = [pair for pair in tracks if pair.sentences]
+    if grooves is not None:
+        pairs["grooves"] = read_grooves(grooves, "train")
+    pairs["composed"] = _composed(captions, pairs, random.Random(seed))
+    return Sources(pairs=pairs)
+
+
+def _composed(
+    captions: Sequence[Pair], pairs: Mapping[str, Sequence[Pair]], dice: random.Random
+) -> list[Pair]:
+    """Tag lists without a text: those of real rows, random ones, and the tagger's vocabulary."""
+    lists = [pair.tags for pair in captions if pair.tags]
+    counts = Counter(tag for tags in lists for tag in tags)
+    common = [tag for tag, count in counts.items() if count >= 3 and len(tag.split()) <= 4]
+    heard = [tag.text for tag in VOCABULARY]
+    facts = {
+        tag for name in ("clips", "notes", "grooves") for p in pairs.get(name, ()) for tag in p.tags
+    }
+    pools = (heard, heard, common, sorted(facts) or heard, list(counts))
+    for _ in range(RANDOM_LISTS):
+        pool = dice.choice(pools)
+        tags = dice.sample(pool, min(len(pool), dice.randint(1, 7)))
+        if dice.random() < 0.3:
+            tags += dice.sample(common or heard, min(2, len(common or heard)))
+        lists.append(tuple(dict.fromkeys(tags)))
+    return [Pair(key="", source="composed", sentences=(), tags=tags) for tags in lists]

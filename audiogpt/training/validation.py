@@ -1,0 +1,76 @@
+"""What is measured on the validation cut while training: loss, CIDEr and faithfulness."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+import torch
+from torch.utils.data import DataLoader
+
+from audiogpt.model import AudioGPT
+from audiogpt.request import Decoding
+from audiogpt.tokenizer import CaptionTokenizer
+from audiogpt.training.captioning import write_captions
+from audiogpt.training.cider import CiderD
+from audiogpt.training.collate import Collator
+from audiogpt.training.dataset import Example, FixedExamples
+from audiogpt.training.losses import caption_log_probabilities
+from audiogpt.training.pairs import Pair
+from audiogpt.training.words import instruments_supported, tag_words_used
+
+GREEDY = Decoding(beams=1, n_best=1, max_tokens=110)
+
+
+class Validation:
+    """Measures a model on fixed examples, one per pair."""
+
+    def __init__(
+        self,
+        tokenizer: CaptionTokenizer,
+        pairs: Sequence[Pair],
+        examples: Sequence[Example],
+        *,
+        decoding: Decoding = GREEDY,
+        batch_size: int = 50,
+    ) -> None:
+        self.tokenizer, self.pairs, self.examples = tokenizer, pairs, examples
+        self.decoding, self.batch_size = decoding, batch_size
+        self.cider = CiderD([pair.reference] for pair in pairs)
+
+    def measure(self, model: AudioGPT) -> dict[str, float]:
+        """loss (nats per token), cider (plain words, times 100), tag_words_used and
+        instruments_supported (percent) of the model's greedy captions."""
+        training = model.training
+        model.eval()
+        try:
+            return {"loss": self._loss(model), **self._captions(model)}
+        finally:
+            model.train(training)
+
+    def _loss(self, model: AudioGPT) -> float:
+        total, count = 0.0, 0
+        collate = Collator(model.config)
+        for batch in DataLoader(
+            FixedExamples(self.examples), batch_size=self.batch_size, collate_fn=collate
+        ):
+            sums, tokens = caption_log_probabilities(model, **batch)
+            total -= float(sums.sum())
+            count += int(tokens.sum())
+        return total / count
+
+    def _captions(self, model: AudioGPT) -> dict[str, float]:
+        ciders, used, named = [], [], torch.zeros(2)
+        written = write_captions(
+            model, self.tokenizer, self.examples, self.decoding, batch_size=self.batch_size
+        )
+        for pair, caption in zip(self.pairs, written, strict=True):
+            ciders.append(self.cider.score(caption.description, [pair.reference]))
+            if (share := tag_words_used(pair.tags, caption.description)) is not None:
+                used.append(share)
+            named += torch.tensor(instruments_supported(pair.tags, caption.description))
+        return {
+            "cider": 100 * statistics.fmean(ciders),
+            "tag_words_used": 100 * statistics.fmean(used) if used else 100.0,
+            "instruments_supported": 100 * float(named[0] / named[1].clamp(min=1)),
+        }

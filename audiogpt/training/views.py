@@ -1,0 +1,229 @@
+"""Views: what one visit of a training item looks like, drawn anew each time.
+
+A view decides which sentences are the target, which tags are given with which weights, which
+branches are present, and the artists. Two rules make the inputs mean something: tags that the
+target does not mention are mostly left out or given a low weight, and instruments that the target
+names without being told are added to the tags (or their sentences are cut). So the model learns to
+use what it is given, to the extent of its weight, and not to name what it is not given.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from audiogpt.training.artist_sentences import (
+    artist_sentence,
+    artist_title,
+    artists_only_title,
+    draw_shares,
+)
+from audiogpt.training.compose import compose
+from audiogpt.training.pairs import Pair
+from audiogpt.training.tag_kinds import GENRES, MOODS
+from audiogpt.training.titles import compose_title
+from audiogpt.training.words import INSTRUMENTS, all_words, fold, instrument_words, share_mentioned
+
+LONGEST, SHORTEST = 60, 8  # words of a description
+ARTIST_SHARE = 0.22  # of all views
+MENTIONED = 0.5  # share of a tag's words from which it counts as mentioned
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One example: the text to write and the rows to write it from (None: branch absent)."""
+
+    title: str
+    description: str
+    tags: tuple[tuple[str, float], ...] = ()
+    audio: str = ""
+    shares: tuple[float, ...] = ()
+
+    @property
+    def caption(self) -> str:
+        return f"<title> {self.title} <description> {self.description}"
+
+
+def draw_view(pair: Pair, dice: random.Random) -> View:
+    """Draw a view of a pair of any source."""
+    if pair.source == "musiccaps":
+        view = _caption_view(pair, dice)
+    elif pair.source == "composed":
+        view = _composed_view(pair, dice)
+    elif pair.audio:
+        view = _audio_view(pair, dice)
+    else:
+        view = _notes_view(pair, dice)
+    return _with_artists(view, dice) if dice.random() < ARTIST_SHARE else view
+
+
+def plain_view(pair: Pair) -> View:
+    """The evaluation input: every tag at weight 1, and the reference as target."""
+    tags = tuple((tag, 1.0) for tag in pair.tags)
+    audio = pair.audio[0] if pair.audio else ""
+    return View(title="", description=pair.reference, tags=tags, audio=audio)
+
+
+def artists_only_view(dice: random.Random) -> View:
+    """A playlist of which only the artists are known."""
+    shares = draw_shares(dice)
+    sentences = [artist_sentence(shares, dice)]
+    while len(" ".join(sentences).split()) < SHORTEST + 2:
+        sentences.append("Nothing more is known about the music.")
+    title = artists_only_title(shares, dice)
+    return View(title=title, description=" ".join(sentences), shares=shares)
+
+
+def fit_length(sentences: Sequence[str], longest: int = LONGEST) -> tuple[str, ...]:
+    """The first sentences that have at most `longest` words together, at least one."""
+    kept: list[str] = []
+    count = 0
+    for sentence in sentences:
+        count += len(sentence.split())
+        if kept and count > longest:
+            break
+        kept.append(sentence)
+    return tuple(kept)
+
+
+def _caption_view(pair: Pair, dice: random.Random) -> View:
+    sentences = fit_length(pair.sentences)
+    if len(sentences) > 2 and dice.random() < 0.25:
+        first = dice.randrange(len(sentences) - 1)
+        part = sentences[first : first + dice.randint(1, len(sentences) - 1)]
+        if len(" ".join(part).split()) >= SHORTEST:
+            sentences = part
+    given = {word for tag in pair.tags for word in all_words(tag)}
+    if dice.random() < 0.3:  # cut sentences with instruments that nobody gave
+        faithful = tuple(s for s in sentences if instrument_words(s) <= given)
+        if len(" ".join(faithful).split()) >= SHORTEST:
+            sentences = faithful
+    description = " ".join(sentences)
+    words = set(all_words(description))
+    tags = [weighted for tag in pair.tags for weighted in _weigh(tag, words, dice)]
+    known = {word for tag, weight in tags if weight > 0.35 for word in all_words(tag)}
+    for word in dict.fromkeys(description.lower().replace(",", " ").replace(".", " ").split()):
+        base = fold(word)
+        chance = 0.9 if base in INSTRUMENTS else 0.25 if base in MOODS | GENRES else 0.0
+        if base not in known and dice.random() < chance:
+            tags.insert(dice.randint(0, len(tags)), (word, 1.0))
+            known.add(base)
+    if dice.random() < 0.4:
+        dice.shuffle(tags)
+    if dice.random() < 0.02:
+        tags = []
+    told = [tag for tag, weight in tags if weight > 0.35 and share_mentioned(tag, words) >= 0.5]
+    title = compose_title(told or pair.tags, dice)
+    return View(title=title, description=description, tags=tuple(tags))
+
+
+def _weigh(tag: str, words: set[str], dice: random.Random) -> list[tuple[str, float]]:
+    """The tag with a weight in keeping with whether it is mentioned, or nothing."""
+    draw = dice.random()
+    if share_mentioned(tag, words) >= MENTIONED:
+        if draw < 0.04:
+            return []
+        return [(tag, 1.0 if draw < 0.8 else round(dice.uniform(0.4, 1.0), 2))]
+    if draw < 0.6:
+        return []
+    return [(tag, 1.0 if draw > 0.9 else round(dice.uniform(0.0, 0.35), 2))]
+
+
+def _composed_view(pair: Pair, dice: random.Random) -> View:
+    """Composed sentences for a few tags, weights deciding which of them are told."""
+    count = min(len(pair.tags), dice.choice((1, 2, 2, 3, 3, 4, 4, 5, 6, 7)))
+    chosen = dice.sample(pair.tags, count)
+    graded = dice.random() < 0.45
+    tags, told = [], []
+    for tag in chosen:
+        weight = round(dice.random(), 2) if graded and dice.random() < 0.6 else 1.0
+        tags.append((tag, weight))
+        # Below 0.2 hardly ever told, above 0.6 always.
+        if dice.random() < (weight - 0.2) / 0.4:
+            told.append(tag)
+    if not told:
+        tags[0] = (chosen[0], 1.0)
+        told = [chosen[0]]
+    title = compose_title(told, dice)
+    sentences = fit_length(compose(told, dice))
+    return View(title=title, description=" ".join(sentences), tags=tuple(tags))
+
+
+def _facts(pair: Pair, dice: random.Random, most: int) -> list[str]:
+    """Some of what is known of an item, in varying number: style, moods, instruments, tempo."""
+    facts = [pair.style] if pair.style and dice.random() < 0.9 else []
+    facts += dice.sample(pair.moods, min(len(pair.moods), dice.choice((1, 1, 2, 3))))
+    facts += dice.sample(pair.instruments, min(len(pair.instruments), dice.choice((1, 2, 3, 4))))
+    tempo = next((tag for tag in pair.tags if tag.endswith(" tempo")), "")
+    if tempo and dice.random() < 0.5:
+        facts.append(tempo)
+    return list(dict.fromkeys(facts))[:most] or list(pair.tags[:2])
+
+
+def _audio_view(pair: Pair, dice: random.Random) -> View:
+    """A clip alone or with some tags; the target tells the tags and more of what one hears."""
+    draw = dice.random()
+    with_audio, with_tags = draw < 0.92, draw > 0.5
+    facts = _facts(pair, dice, 7)
+    tags: list[tuple[str, float]] = []
+    if with_tags:
+        given = dice.sample(facts, dice.randint(1, len(facts)))
+        facts = given + [fact for fact in facts if fact not in given]
+        tags = [(t, 1.0 if dice.random() < 0.6 else round(dice.uniform(0.4, 1), 2)) for t in given]
+        if not with_audio:
+            facts = given
+        unsaid = [tag for tag in pair.tags if tag not in facts]
+        if unsaid and dice.random() < 0.3:
+            tags.append((dice.choice(unsaid), round(dice.uniform(0.0, 0.2), 2)))
+    sentences = compose(facts, dice)
+    if pair.sentences and with_audio and dice.random() < 0.6:
+        # The composer's own words, after a composed opening where tags have to be told.
+        sentences = (*sentences[: 2 if with_tags else dice.choice((0, 0, 1))], *pair.sentences)
+    title = pair.title if pair.title and dice.random() < 0.4 else compose_title(facts, dice)
+    return View(
+        title=title,
+        description=" ".join(fit_length(sentences)),
+        tags=tuple(tags),
+        audio=dice.choice(pair.audio) if with_audio else "",
+    )
+
+
+def _notes_view(pair: Pair, dice: random.Random) -> View:
+    """A composer's notes from the tags that they mention, with composed sentences for others."""
+    words = set(all_words(pair.description))
+    said = [tag for tag in pair.tags if share_mentioned(tag, words) >= MENTIONED]
+    unsaid = [tag for tag in pair.tags if tag not in said]
+    extra = dice.sample(unsaid, min(len(unsaid), dice.choice((0, 1, 2, 3))))
+    sentences = (*compose(extra, dice)[:2], *pair.sentences) if extra else pair.sentences
+    sentences = fit_length(sentences)
+    description = " ".join(sentences)
+    words = set(all_words(description))
+    tags = [weighted for tag in pair.tags for weighted in _weigh(tag, words, dice)]
+    known = {word for tag, _ in tags for word in all_words(tag)}
+    tags += [(word, 1.0) for word in sorted(instrument_words(description) - known)]
+    dice.shuffle(tags)
+    told = [tag for tag, weight in tags if weight > 0.35] or list(pair.tags)
+    title = pair.title if pair.title and dice.random() < 0.5 else compose_title(told, dice)
+    return View(title=title, description=description, tags=tuple(tags))
+
+
+def _with_artists(view: View, dice: random.Random) -> View:
+    """The view with a drawn distribution of artists and a sentence in keeping with it."""
+    shares = draw_shares(dice)
+    sentence = artist_sentence(shares, dice)
+    words = view.description.split()
+    description = view.description
+    if len(words) + len(sentence.split()) > LONGEST + 6:
+        parts = description.split(". ")
+        while len(parts) > 1 and len(". ".join(parts).split()) + len(sentence.split()) > LONGEST:
+            parts.pop()
+        description = ". ".join(parts).rstrip(".") + "."
+    title = artist_title(view.title, shares, dice) if dice.random() < 0.35 else view.title
+    return View(
+        title=title,
+        description=f"{description} {sentence}",
+        tags=view.tags,
+        audio=view.audio,
+        shares=shares,
+    )
