@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
 
         folder = options.audio_dir or options.playlist.parent
         groups = [
-            (playlist.id, playlist.tracks)
+            (playlist.id, playlist.tracks, playlist.tags)
             for playlist in read_playlist(options.playlist, audio_folder=folder)
         ]
     else:
@@ -94,10 +94,10 @@ def run(options: argparse.Namespace) -> int:
             for path in options.files
         )
         together = options.together or not tracks
-        groups = [("", tracks)] if together else [(track.name, (track,)) for track in tracks]
+        groups = [("", tracks, ())] if together else [(t.name, (t,), ()) for t in tracks]
     results = []
-    for name, tracks in groups:
-        heard = () if options.no_heard_tags else captioner.suggest_tags(tracks)
+    for name, tracks, listed in groups:  # a playlist's own tags stand for those heard
+        heard = listed if listed or options.no_heard_tags else captioner.suggest_tags(tracks)
         request = dataclasses.replace(base, tracks=tracks, tags=_merged(heard, tags))
         result = captioner.caption(request, trace=options.json)
         parts = (
