@@ -1,0 +1,161 @@
+"""Models started from GPT-2: the same logits and tokens as Hugging Face's GPT2LMHeadModel."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from audiogpt.config import PLAYNTELL_BRANCHES, BranchConfig
+from audiogpt.context import FeatureRows
+from audiogpt.gpt2 import from_gpt2
+from audiogpt.layers import Cache
+
+SHAPES = [(2, 32, 2), (3, 48, 4)]  # layers, width, heads
+
+
+def make_gpt2(folder: Path, *, layers: int, width: int, heads: int, **changes) -> GPT2LMHeadModel:
+    torch.manual_seed(layers)
+    config = GPT2Config(
+        n_layer=layers, n_embd=width, n_head=heads, n_positions=80, vocab_size=211, **changes
+    )
+    config.bos_token_id = config.eos_token_id = 210
+    gpt2 = GPT2LMHeadModel(config).eval()
+    with torch.no_grad():  # large enough that greedy decoding does not repeat one token
+        for parameter in gpt2.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    gpt2.save_pretrained(folder)
+    return gpt2
+
+
+@pytest.fixture(params=SHAPES, ids=lambda shape: "x".join(map(str, shape)))
+def gpt2(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[GPT2LMHeadModel, Path]:
+    layers, width, heads = request.param
+    return make_gpt2(tmp_path, layers=layers, width=width, heads=heads), tmp_path
+
+
+@pytest.mark.parametrize("branches", [(), PLAYNTELL_BRANCHES], ids=["no branches", "empty ones"])
+@pytest.mark.parametrize("fusion", ["sum", "gated"])
+@torch.inference_mode()
+def test_logits_equal(gpt2, branches: tuple[BranchConfig, ...], fusion: str) -> None:
+    theirs, folder = gpt2
+    model = from_gpt2(folder, branches=branches, fusion=fusion, srau=False)
+    tokens = torch.randint(0, 211, (3, 40), generator=torch.Generator().manual_seed(1))
+    # Half of the items have no rows because the branch is left out, the others by weight 0.
+    absent = FeatureRows(torch.randn(3, 2, 256), torch.zeros(3, 2))
+    for rows in ({}, {"audio": absent} if branches else {}):
+        context = model.encode(rows, strengths=torch.ones(3, len(branches)))
+        torch.testing.assert_close(
+            model(tokens, context), theirs(tokens).logits, atol=1e-5, rtol=1e-5
+        )
+
+
+@torch.inference_mode()
+def test_greedy_tokens_equal_over_fifty_steps_with_caches(gpt2) -> None:
+    theirs, folder = gpt2
+    model = from_gpt2(folder, branches=PLAYNTELL_BRANCHES, srau=False)
+    prompt = torch.tensor([[5, 17, 101]])
+    context, cache = model.encode({}), Cache(model.config, 1, 80, "cpu")
+    tokens, ours = prompt, []
+    for _ in range(50):
+        tokens = model(tokens, context, cache=cache, last_only=True)[:, -1].argmax(-1)[:, None]
+        ours.append(int(tokens))
+    expected = theirs.generate(
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        max_new_tokens=50,
+        min_new_tokens=50,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=0,
+        use_cache=True,
+    )
+    assert ours == expected[0, 3:].tolist()
+    assert len(set(ours)) > 5
+
+
+@torch.inference_mode()
+def test_rows_change_the_logits(gpt2) -> None:
+    _, folder = gpt2
+    model = from_gpt2(folder, branches=PLAYNTELL_BRANCHES, srau=False)
+    tokens = torch.tensor([[1, 2, 3]])
+    rows = {"audio": FeatureRows(torch.randn(1, 4, 256), torch.ones(1, 4))}
+    difference = model(tokens, model.encode(rows)) - model(tokens, model.encode({}))
+    assert difference.abs().max() > 1e-3
+
+
+def test_fresh_weights_depend_only_on_the_seed(gpt2) -> None:
+    _, folder = gpt2
+    first, again, other = (
+        from_gpt2(folder, branches=PLAYNTELL_BRANCHES, seed=seed).state_dict() for seed in (1, 1, 2)
+    )
+    key = "transformer.h.0.cross_attn.q_proj.weight"
+    assert torch.equal(first[key], again[key]) and not torch.equal(first[key], other[key])
+    assert torch.equal(first["transformer.wte.weight"], other["transformer.wte.weight"])
+
+
+def test_older_files_load(gpt2) -> None:
+    """The published gpt2 has no prefix, and masks among its weights; others are pickled."""
+    theirs, folder = gpt2
+    state = {key.removeprefix("transformer."): v for key, v in theirs.state_dict().items()}
+    del state["lm_head.weight"]
+    state["h.0.attn.bias"] = torch.ones(1, 1, 80, 80).tril().bool()
+    (folder / "model.safetensors").unlink()
+    torch.save(state, folder / "pytorch_model.bin")
+    model = from_gpt2(folder)
+    assert torch.equal(model.transformer.wte.weight, theirs.transformer.wte.weight)
+
+
+def edit(folder: Path, change) -> None:
+    state = load_file(folder / "model.safetensors")
+    change(state)
+    save_file(state, folder / "model.safetensors")
+
+
+def test_every_key_and_shape_is_checked(gpt2) -> None:
+    _, folder = gpt2
+    edit(folder, lambda state: state.pop("transformer.h.1.mlp.c_fc.weight"))
+    with pytest.raises(ValueError, match=r"missing h\.1\.mlp\.c_fc\.weight"):
+        from_gpt2(folder)
+    edit(folder, lambda s: s.update({"transformer.h.1.mlp.c_fc.weight": torch.zeros(3, 5)}))
+    with pytest.raises(ValueError, match=r"c_fc\.weight has shape \(3, 5\), expected"):
+        from_gpt2(folder)
+    edit(folder, lambda s: s.update({"transformer.h.7.ln_1.weight": torch.zeros(3)}))
+    with pytest.raises(ValueError, match=r"unknown h\.7\.ln_1\.weight"):
+        from_gpt2(folder)
+
+
+def test_another_network_is_refused(gpt2) -> None:
+    _, folder = gpt2
+    path = folder / "config.json"
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps({**data, "activation_function": "relu"}))
+    with pytest.raises(ValueError, match="activation_function = 'relu'"):
+        from_gpt2(folder)
+
+
+def test_an_untied_head_is_refused(gpt2) -> None:
+    theirs, folder = gpt2
+    edit(folder, lambda s: s.update({"lm_head.weight": theirs.lm_head.weight.detach() + 1}))
+    with pytest.raises(ValueError, match="not tied"):
+        from_gpt2(folder)
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no config\.json"):
+        from_gpt2(tmp_path)
+    make_gpt2(tmp_path, layers=1, width=8, heads=2)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"no model\.safetensors or pytorch_model\.bin"):
+        from_gpt2(tmp_path)
+    with pytest.raises(ValueError, match="There is no GPT-2 at"):
+        from_gpt2(tmp_path / "elsewhere")
+
+
+def test_options_that_the_weights_decide_are_refused(gpt2) -> None:
+    with pytest.raises(ValueError, match="n_layer"):
+        from_gpt2(gpt2[1], n_layer=1)
