@@ -7,12 +7,13 @@ it from that name.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
 
+from audiogpt.audio.embedded import EmbeddedAudio, checked_mono
 from audiogpt.audio.loading import Progress, Source, iter_mono
 from audiogpt.audio.musicnn import VGG_WIDTH, load_network
 from audiogpt.audio.musicnn_logmel import (
@@ -22,23 +23,23 @@ from audiogpt.audio.musicnn_logmel import (
     at_least_one_patch,
     patch_times,
 )
+from audiogpt.audio.openl3 import NAMES as OPENL3_NAMES
+from audiogpt.audio.openl3 import load_openl3
+
+__all__ = [
+    "EMBEDDING_NAMES",
+    "MUSICNN_VGG",
+    "AudioEmbedding",
+    "EmbeddedAudio",
+    "MusicnnVGGEmbedding",
+    "embed_file",
+    "load_embedding",
+    "track_row",
+]
 
 MUSICNN_VGG = "musicnn-vgg"
+EMBEDDING_NAMES = (MUSICNN_VGG, *OPENL3_NAMES)
 TRACK_ROWS = 10  # patches of about 3 s in the 30 s clips that PlayNTell was trained on
-
-
-@dataclass(frozen=True)
-class EmbeddedAudio:
-    """Rows float32 ``(S, width)`` and the seconds ``[start, end)`` of each, float32 ``(S, 2)``."""
-
-    rows: np.ndarray
-    times: np.ndarray
-
-    @staticmethod
-    def joined(parts: list[EmbeddedAudio]) -> EmbeddedAudio:
-        """One result from consecutive parts."""
-        rows = np.concatenate([part.rows for part in parts])
-        return EmbeddedAudio(rows, np.concatenate([part.times for part in parts]))
 
 
 class AudioEmbedding(Protocol):
@@ -91,15 +92,23 @@ class MusicnnVGGEmbedding:
             yield EmbeddedAudio(rows.cpu().numpy(), patch_times(first, len(rows)))
 
 
-def load_embedding(name: str, *, device: str | torch.device = "cpu") -> AudioEmbedding:
-    """Return the embedding with this name, for example "musicnn-vgg".
+def load_embedding(
+    name: str, *, weights: Path | None = None, device: str | torch.device = "cpu"
+) -> AudioEmbedding:
+    """Return the embedding with this name: "musicnn-vgg", "openl3-music-mel256-512", ...
+
+    Args:
+        weights: a file or folder with OpenL3's weights; musicnn's ship with the program.
 
     Raises:
         ValueError: the name is unknown, or the weights cannot be had; the text says what to do.
     """
     if name == MUSICNN_VGG:
         return MusicnnVGGEmbedding(device=device)
-    raise ValueError(f"There is no embedding called {name!r}: choose {MUSICNN_VGG}.")
+    if name in OPENL3_NAMES:
+        return load_openl3(name, weights=weights, device=device)
+    known = ", ".join(EMBEDDING_NAMES)
+    raise ValueError(f"There is no embedding called {name!r}: choose one of {known}.")
 
 
 def embed_file(
@@ -132,11 +141,3 @@ def track_row(rows: np.ndarray) -> np.ndarray:
     ``rows`` are a musicnn embedding's ``(S, width)`` from the start of the track.
     """
     return rows[:TRACK_ROWS].mean(axis=0)
-
-
-def checked_mono(samples: np.ndarray) -> np.ndarray:
-    """Return ``samples`` as float32 ``(n,)``; ValueError for any other shape."""
-    samples = np.asarray(samples, dtype=np.float32)
-    if samples.ndim != 1:
-        raise ValueError(f"Samples must be mono, shape (n,), but have shape {samples.shape}.")
-    return samples

@@ -7,14 +7,22 @@ same are joined within a tagger (probability of at least one), the lifts of the 
 averaged where both know the tag, and one logistic curve for all tags turns the lift into a
 confidence (Platt, 1999).
 
-The curve's two numbers are set by hand so far that usual clips get few tags above one half.
+The MSD taggers know no "classical" and hear orchestras as jazz or blues, so what the MTT tagger
+finds above the usual rate for "classical" is taken off the evidence for those two.
+
+Calibration. The curve was fitted to 253 excerpts of 142 instrumental tracks by Kevin MacLeod, with
+the composer's own genre, instruments, tempo and feel as the truth (and "no voice, no metal, no
+hip-hop ..." as certain absences). Fitted on one half of the albums and read on the other, stated
+against true shares are: 0.04/0.04, 0.29/0.38, 0.49/0.44, 0.69/0.70, 0.91/0.77 (fifths of the
+scale); the Brier score falls from 0.11 to 0.07. Songs with voices, rock and hip-hop had no truth
+to fit, and moods are heard too rarely in instrumentals: there the numbers are an extrapolation.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from audiogpt.audio.tag_vocabulary import MSD_LABELS, MTT_LABELS, membership
+from audiogpt.audio.tag_vocabulary import LABELS, MSD_LABELS, MTT_LABELS, membership
 
 # Usual rates of the labels in the training annotations. Both lists are sorted by frequency and
 # fall close to a power of the rank (Last.fm: 101,071 "rock" among some 241,000 tracks; TagATune:
@@ -22,9 +30,11 @@ from audiogpt.audio.tag_vocabulary import MSD_LABELS, MTT_LABELS, membership
 MSD_TOP_RATE, MSD_DECAY = 0.42, 0.55
 MTT_TOP_RATE, MTT_DECAY = 0.19, 0.50
 
-CURVE_SLOPE = 0.9
-CURVE_OFFSET = -1.0
+CURVE_SLOPE = 1.0
+CURVE_OFFSET = -1.1
 EPSILON = 1e-6
+CLASSICAL = LABELS.index("classical")
+HEARD_FOR_CLASSICAL = [LABELS.index("jazz"), LABELS.index("blues")]
 
 
 def label_rates(n: int, top: float, decay: float) -> np.ndarray:
@@ -52,7 +62,10 @@ def tag_lift(msd: np.ndarray, mtt: np.ndarray) -> np.ndarray:
         has = table.any(axis=0)  # (n_tags,)
         total = total + np.where(has, lift, 0.0)
         known = known + has
-    return total / known
+    lift = total / known
+    classical = np.maximum(lift[..., [CLASSICAL]], 0.0)
+    lift[..., HEARD_FOR_CLASSICAL] -= classical
+    return lift
 
 
 def _any_of(probabilities: np.ndarray, table: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from audiogpt.audio.embedding import checked_mono
+from audiogpt.audio.embedded import checked_mono
 from audiogpt.audio.musicnn import load_network
 from audiogpt.audio.musicnn_logmel import (
     PATCHES,

@@ -13,18 +13,18 @@ class Windows:
     """Window i covers samples ``[i * hop - before, i * hop - before + length)``.
 
     Samples outside the sound are zeros. ``needed`` is the number of real samples, from ``i * hop``
-    on, that window i must have to exist: the whole window (the remainder is dropped) or 1 (the
-    last window is filled with zeros).
+    on, that window i must have to exist; ``at_least`` windows are given for any sound at all.
     """
 
     length: int
     hop: int
     before: int = 0
     needed: int = 1
+    at_least: int = 0
 
     def count(self, n: int) -> int:
-        """Number of windows of a sound of ``n`` samples (0 if it is too short)."""
-        return max(0, (n - self.needed) // self.hop + 1)
+        """Number of windows of a sound of ``n`` samples (0 if there are none)."""
+        return max(self.at_least, (n - self.needed) // self.hop + 1) if n > 0 else 0
 
     def batches(
         self, blocks: Iterable[np.ndarray], batch_size: int
