@@ -94,9 +94,13 @@ def _settled(state: Hypotheses, decoding: Decoding) -> bool:
 
 
 def _banned_tokens(model: AudioGPT) -> list[int]:
-    """The released model may write any token; ours never its start or padding."""
+    """The released model may write any token; ours never its start or padding.
+
+    GPT-2 has one token for start, end and padding: as the end it stays allowed.
+    """
     config = model.config
-    return [] if config.published_padding else [config.bos_token_id, config.pad_token_id]
+    markers = [] if config.published_padding else [config.bos_token_id, config.pad_token_id]
+    return [token for token in markers if token != config.eos_token_id]
 
 
 def _forbid(log_p: Tensor, tokens: Tensor, finished: Tensor, decoding: Decoding, banned: list[int]):
