@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from audiogpt.config import AudioGPTConfig
+from audiogpt.layers import store_for_few_rows
 from audiogpt.model import AudioGPT
 
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
@@ -105,6 +106,7 @@ def from_pretrained(
         raise CheckpointError(f"{path} cannot be read as safetensors: {error}.") from None
     check_state(model.state_dict(), state, str(path))
     model.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
+    store_for_few_rows(model)
     return model.requires_grad_(False).eval().to(device)
 
 

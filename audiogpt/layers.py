@@ -68,8 +68,33 @@ class Cache:
         self.pads = self.pads.index_select(0, index)
 
 
+# With up to this many rows a CPU multiplies W x^T, W stored row by row, about twice as fast as
+# x W: beam search is bound by reading weights (benchmarks/README.md).
+FEW_ROWS = 5
+
+
+def matmul_bias(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x W + b for x (..., L, in), W (..., in, out) and b (..., 1, out)."""
+    if x.shape[-2] > FEW_ROWS or weight.stride(-2) != 1 or weight.device.type != "cpu":
+        return _product(x, weight, bias)
+    return _product(weight.mT, x.mT, None if bias is None else bias.mT).mT.contiguous()
+
+
+def _product(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    if bias is None:
+        return torch.matmul(a, b)
+    return torch.addmm(bias, a, b) if a.ndim == 2 else torch.baddbmm(bias, a, b)
+
+
+def store_for_few_rows(module: nn.Module) -> None:
+    """Lay out the weights of a model for `matmul_bias`; shapes and values stay as they are."""
+    for layer in module.modules():
+        if isinstance(layer, Conv1D | PerBranch):
+            layer.weight.data = layer.weight.data.mT.contiguous().mT
+
+
 class Conv1D(nn.Module):
-    """y = x W + b with W stored (in, out), as GPT-2 stores it."""
+    """y = x W + b with W of shape (in, out), as GPT-2 has it."""
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
@@ -77,7 +102,7 @@ class Conv1D(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        out = torch.addmm(self.bias, x.reshape(-1, x.shape[-1]), self.weight)
+        out = matmul_bias(x.reshape(-1, x.shape[-1]), self.weight, self.bias[None])
         return out.view(*x.shape[:-1], -1)
 
 
@@ -90,10 +115,7 @@ class PerBranch(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_branches, 1, n_out)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.expand(len(self.weight), -1, -1)
-        if self.bias is None:
-            return torch.bmm(x, self.weight)
-        return torch.baddbmm(self.bias, x, self.weight)
+        return matmul_bias(x.expand(len(self.weight), -1, -1), self.weight, self.bias)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float = 0.0):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from audiogpt.config import TEXT_ROW_POSITIONS, AudioGPTConfig
 from audiogpt.context import Context, FeatureRows, Rows, TextRows
-from audiogpt.layers import Block, BlockRecord, Branch, Cache
+from audiogpt.layers import Block, BlockRecord, Branch, Cache, matmul_bias
 
 
 class Decoder(nn.Module):
@@ -191,7 +191,8 @@ class AudioGPT(nn.Module):
         if cache is not None:
             cache.length += T
         x = transformer.ln_f(x[:, -1:] if last_only else x)
-        return x @ transformer.wte.weight.T
+        logits = matmul_bias(x.flatten(0, 1), transformer.wte.weight.T, None)
+        return logits.view(N, -1, logits.shape[-1])
 
     def _causal_bias(
         self, N: int, T: int, past: int, pads: Tensor | None, cache: Cache | None
