@@ -1,0 +1,85 @@
+"""The command line as a user meets it: exit status, standard output, one-sentence errors."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import EXAMPLES
+
+from audiogpt.cli import main
+
+FAST = ["--max-tokens", "20", "--beams", "2"]
+
+
+@pytest.fixture
+def song(tmp_path, noise):
+    path = tmp_path / "song.wav"
+    soundfile.write(path, noise, 16000)
+    return path
+
+
+def run(capsys, *arguments) -> tuple[int, str, str]:
+    status = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_json_is_all_that_is_printed(capsys, song, tiny_checkpoint):
+    status, out, _ = run(
+        capsys, "caption", song, "--checkpoint", tiny_checkpoint, *FAST, "--json",
+        "--tag", "rock=0.8", "--artist", "A=B Band=0.6", "--audio-strength", "0.5", "--seed", "3",
+    )  # fmt: skip
+    assert status == 0
+    result = json.loads(out)
+    assert {"text": "rock", "weight": 0.8} in result["request"]["tags"]
+    assert result["request"]["artists"] == [{"name": "A=B Band", "share": 0.6}]
+    assert result["request"]["strengths"]["audio"] == 0.5
+    assert result["request"]["seed"] == 3
+    assert len(result["checkpoint_sha256"]) == 64
+    assert np.asarray(result["trace"]["shares"]).shape[2] == 4
+
+
+def test_files_are_captioned_one_by_one_or_together(capsys, song, tmp_path, tiny_checkpoint):
+    other = tmp_path / "other.wav"
+    other.write_bytes(song.read_bytes())
+    arguments = ["caption", song, other, "--checkpoint", tiny_checkpoint, *FAST, "--json"]
+    assert len(json.loads(run(capsys, *arguments)[1])) == 2
+    together = json.loads(run(capsys, *arguments, "--together")[1])
+    assert [track["name"] for track in together["request"]["tracks"]] == ["song.wav", "other.wav"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.wav"], "nowhere.wav cannot be opened"),
+        (["--tag", "rock=loud"], "is not a number"),
+        (["--tag", "rock=3"], "between 0 and 1"),
+        (["--audio-strength", "9"], "between 0 and 2"),
+        (["--checkpoint", "/nowhere"], "no checkpoint at /nowhere"),
+        (["--beams", "0"], "beams must be"),
+    ],
+)
+def test_errors_are_one_sentence(capsys, tiny_checkpoint, arguments, message):
+    if "--checkpoint" not in arguments:
+        arguments = [*arguments, "--checkpoint", tiny_checkpoint]
+    status, out, err = run(capsys, "caption", *arguments)
+    assert status == 2 and out == ""
+    assert message in err and err.startswith("error: ") and err.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(len(EXAMPLES) < 2, reason="the example clips are not in this checkout")
+def test_the_bundled_model_tells_the_examples_apart(capsys):
+    status, out, _ = run(capsys, "caption", *EXAMPLES, "--json")
+    assert status == 0
+    results = json.loads(out)
+    assert len({result["description"] for result in results}) == len(EXAMPLES)
+    for result in results:
+        words = result["description"].split()
+        assert 8 <= len(words) <= 70
+        assert result["description"].endswith((".", "!", "?"))
+        assert 1 <= len(result["title"].split()) <= 10
+        assert "artist" not in result["description"].lower()
