@@ -28,7 +28,7 @@ def add_commands(subparsers) -> None:
         "--audio-dir",
         type=Path,
         metavar="DIR",
-        help="where the playlist's tracks are, named by track id (default: beside the JSON file)",
+        help="where the playlist's tracks are, named by track id (default: beside the file)",
     )
     add(
         "--tag",
@@ -80,24 +80,12 @@ def run(options: argparse.Namespace) -> int:
         decoding=dataclasses.replace(captioner.default_decoding, **settings),
         seed=options.seed,
     )
-    if options.playlist is not None:
-        from audiogpt.playntell.playlists import read_playlist
-
-        folder = options.audio_dir or options.playlist.parent
-        groups = [
-            (playlist.id, playlist.tracks, playlist.tags)
-            for playlist in read_playlist(options.playlist, audio_folder=folder)
-        ]
-    else:
-        tracks = tuple(
-            Track(path=str(path), name=path.name, start=options.start, end=options.end)
-            for path in options.files
-        )
-        together = options.together or not tracks
-        groups = [("", tracks, ())] if together else [(t.name, (t,), ()) for t in tracks]
+    groups = _groups(options)
     results = []
-    for name, tracks, listed in groups:  # a playlist's own tags stand for those heard
-        heard = listed if listed or options.no_heard_tags else captioner.suggest_tags(tracks)
+    for name, tracks, own_tags in groups:
+        heard = own_tags
+        if heard is None:
+            heard = () if options.no_heard_tags else captioner.suggest_tags(tracks)
         request = dataclasses.replace(base, tracks=tracks, tags=_merged(heard, tags))
         result = captioner.caption(request, trace=options.json)
         parts = (
@@ -120,6 +108,24 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(results[0] if len(results) == 1 else results))
     return 0
+
+
+def _groups(
+    options: argparse.Namespace,
+) -> list[tuple[str, tuple[Track, ...], tuple[Tag, ...] | None]]:
+    """(name, tracks, tags of their own or None) of each caption that is asked for."""
+    if options.playlist is not None:
+        from audiogpt.playntell.playlists import read_playlist
+
+        playlists = read_playlist(options.playlist, audio_folder=options.audio_dir)
+        return [(playlist.id, playlist.tracks, playlist.tags or None) for playlist in playlists]
+    tracks = tuple(
+        Track(path=str(path), name=path.name, start=options.start, end=options.end)
+        for path in options.files
+    )
+    if options.together or not tracks:
+        return [("", tracks, None)]
+    return [(track.name, (track,), None) for track in tracks]
 
 
 def _merged(heard: tuple[Tag, ...], given: list[tuple[str, float]]) -> tuple[Tag, ...]:

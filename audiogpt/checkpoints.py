@@ -34,10 +34,11 @@ def resolve(name: str | os.PathLike[str]) -> Path:
 
     Raises CheckpointError where nothing is found, or the hub cannot be reached.
     """
-    for folder in (Path(name), CHECKPOINTS / Path(name).name):
+    text = os.fspath(name)
+    bundled = [CHECKPOINTS / text] if Path(text).name == text else []
+    for folder in (Path(text), *bundled):
         if (folder / CONFIG_FILE).is_file():
             return folder
-    text = os.fspath(name)
     if Path(text).exists():
         raise CheckpointError(f"{text} is not a checkpoint: it has no {CONFIG_FILE}.")
     if text.count("/") != 1 or text.startswith((".", "/", "~")):

@@ -14,7 +14,7 @@ from importlib import metadata
 import numpy as np
 import torch
 
-from audiogpt import checkpoints
+from audiogpt import __version__, checkpoints
 from audiogpt.captions import Caption, read_caption
 from audiogpt.context import Context
 from audiogpt.decoding import Hypotheses, decode, decode_all
@@ -281,7 +281,9 @@ class Captioner:
         decoding = request.decoding or self.default_decoding
         eos = self.config.eos_token_id
         alternatives, captions = [], []
-        for rank in range(min(decoding.n_best, state.tokens.shape[1])):
+        # A beam that found fewer hypotheses than it has places leaves -inf behind.
+        finite = int(state.scores[item].isfinite().sum())
+        for rank in range(min(decoding.n_best, finite)):
             ids = state.ids(item, rank, eos)
             captions.append(self._read(ids, inputs))
             alternatives.append(
@@ -323,4 +325,4 @@ class Captioner:
 
 def _versions() -> dict[str, str]:
     packages = {name: metadata.version(name) for name in ("torch", "tokenizers", "numpy")}
-    return {"python": platform.python_version(), **packages}
+    return {"audiogpt": __version__, "python": platform.python_version(), **packages}

@@ -18,7 +18,7 @@ from audiogpt.trace import Trace, Word
 
 BRANCH_NAMES = ("audio", "tags", "artists")
 MAX_STRENGTH = 2.0
-MAX_TRACKS, MAX_TAGS, MAX_ARTISTS, MAX_NAME = 50, 100, 50, 200
+MAX_TRACKS, MAX_TAGS, MAX_ARTISTS, MAX_NAME = 200, 300, 200, 200
 
 
 def _check_number(value: float, low: float, high: float, what: str) -> None:
