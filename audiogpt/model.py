@@ -11,14 +11,16 @@ H heads, d = D / H, M branches, R rows (columns of the attention, see `Context`)
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import cast
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audiogpt.config import TEXT_ROW_POSITIONS, AudioGPTConfig
+from audiogpt.config import TEXT_ROW_POSITIONS, AudioGPTConfig, BranchConfig
 from audiogpt.context import Context, FeatureRows, Rows, TextRows
 from audiogpt.layers import Block, BlockRecord, Branch, Cache, matmul_bias
 
@@ -38,7 +40,7 @@ class Decoder(nn.Module):
 class AudioGPT(nn.Module):
     """The captioner: `encode` rows into a `Context` once, then call with tokens.
 
-    Load one with `audiogpt.checkpoints.from_pretrained`; a fresh one is initialised like GPT-2.
+    A fresh one is initialised like GPT-2; `from_pretrained` and `from_gpt2` load one.
     """
 
     def __init__(self, config: AudioGPTConfig) -> None:
@@ -47,6 +49,32 @@ class AudioGPT(nn.Module):
         self.branches = nn.ModuleDict({b.name: Branch(config, b) for b in config.branches})
         self.transformer = Decoder(config)
         self.reset_parameters()
+
+    @classmethod
+    def from_pretrained(cls, name: str | os.PathLike[str], *, device: str = "cpu") -> AudioGPT:
+        """See `audiogpt.checkpoints.from_pretrained`."""
+        from audiogpt.checkpoints import from_pretrained
+
+        return from_pretrained(name, device=device)
+
+    @classmethod
+    def from_gpt2(
+        cls,
+        source: str | os.PathLike[str] = "gpt2",
+        *,
+        branches: Sequence[BranchConfig] = (),
+        **options: Any,
+    ) -> AudioGPT:
+        """See `audiogpt.gpt2.from_gpt2`."""
+        from audiogpt.gpt2 import from_gpt2
+
+        return from_gpt2(source, branches=branches, **options)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
+        """See `audiogpt.checkpoints.save_pretrained`."""
+        from audiogpt.checkpoints import save_pretrained
+
+        return save_pretrained(self, folder)
 
     @property
     def device(self) -> torch.device:
