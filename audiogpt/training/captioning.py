@@ -27,6 +27,7 @@ class Written:
     description: str
     tokens: tuple[int, ...]
     finished: bool
+    score: float  # log-probability per token
 
 
 def write_captions(
@@ -76,6 +77,7 @@ def write_alternatives(
                         description=caption.description,
                         tokens=tuple(ids),
                         finished=bool(found.finished[item, rank]),
+                        score=float(found.log_probabilities[item, rank].sum()) / max(len(ids), 1),
                     )
                 )
             yield written

@@ -13,12 +13,15 @@ from audiogpt.training.tag_kinds import by_kind
 from audiogpt.training.words import all_words, word_set
 
 SHORTEST = 9  # words
-FILLERS = (
-    "it keeps this character throughout",
+CLOSINGS = (
     "nothing else draws attention to itself",
-    "this stays so from beginning to end",
-    "that is what one notices first",
+    "this character stays the same throughout",
+    "the music keeps this up from beginning to end",
+    "everything else stays in the background",
     "the rest of the music follows this lead",
+    "there is little else to it",
+    "that is what gives it its character",
+    "it stays true to this from start to finish",
 )
 PIECES = ("song", "piece", "track", "piece of music")
 _MASS = word_set(
@@ -81,7 +84,7 @@ def compose(tags: Sequence[str], dice: random.Random) -> tuple[str, ...]:
     quality = _quality(kinds, dice)
     said = [part for part in [*parts, *middle, quality] if part]
     if said and len(" ".join(said).split()) < SHORTEST:
-        said.append(dice.choice(FILLERS))
+        said.append(dice.choice(CLOSINGS))
     return tuple(sentence(part) for part in said)
 
 
@@ -114,7 +117,7 @@ def _opening(kinds: dict[str, list[str]], dice: random.Random) -> str:
         (
             f"this is {article(phrase)}",
             f"this is {article(phrase)}",
-            f"{article(phrase)}",
+            f"what one hears is {article(phrase)}",
             f"here is {article(phrase)}",
             f"one hears {article(phrase)}",
         )

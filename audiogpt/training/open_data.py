@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from audiogpt.training.dataset import ScheduledViews, make_example
 from audiogpt.training.embeddings import load_embeddings
 from audiogpt.training.losses import CaptioningLoss
 from audiogpt.training.musiccaps import read_musiccaps
+from audiogpt.training.options import OpenDataOptions
 from audiogpt.training.pairs import Pair
 from audiogpt.training.sources import Sources, read_sources
 from audiogpt.training.titles import compose_title
@@ -34,38 +35,6 @@ logger = logging.getLogger(__name__)
 
 LONGEST_CAPTION = 160  # tokens
 DECODING = {"beams": 4, "max_tokens": 110, "length_penalty": 0.9, "no_repeat_ngram": 4}
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenDataOptions:
-    """Everything that decides the run."""
-
-    musiccaps: Path
-    output: Path
-    incompetech: Path | None = None
-    grooves: Path | None = None
-    embeddings: Path | None = None  # folder with incompetech.npz and grooves.npz
-    n_layer: int = 4
-    n_embd: int = 256
-    n_head: int = 4
-    encoder_layer: int = 0
-    vocabulary: int = 6000
-    dropout: float = 0.1
-    label_smoothing: float = 0.05
-    steps: int = 4000
-    batch_size: int = 32
-    lr: float = 1e-3
-    weight_decay: float = 0.05
-    warmup: int = 150
-    average_decay: float = 0.998
-    max_grad_norm: float = 1.0
-    evaluate_every: int = 250
-    save_every: int = 250
-    patience: int = 0  # evaluations without a better CIDEr; 0: never stop early
-    bf16: bool = True
-    seed: int = 42
-    threads: int = 0
-    resume: bool = False
 
 
 def train_open_data(options: OpenDataOptions) -> Path:
@@ -87,6 +56,7 @@ def train_open_data(options: OpenDataOptions) -> Path:
     tokenizer = CaptionTokenizer(
         train_vocabulary(_vocabulary_texts(sources, options), size=options.vocabulary)
     )
+    tokenizer.save(options.output)
     model = AudioGPT(make_config(options, tokenizer))
     average = WeightAverage(model, decay=options.average_decay)
     held = read_musiccaps(options.musiccaps, "validation")

@@ -1,0 +1,135 @@
+"""The commands `prepare-data`, `train` and `evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+
+def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this package's commands to `python -m audiogpt`."""
+    _add_prepare(subparsers)
+    _add_train(subparsers)
+    _add_evaluate(subparsers)
+
+
+def _add_prepare(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser("prepare-data", help="embed the training clips once")
+    parser.add_argument("--incompetech", type=Path, help="folder with tracks.jsonl and audio/")
+    parser.add_argument("--grooves", type=Path, help="folder of scripts/render_grooves.py")
+    parser.add_argument("--embeddings", type=Path, required=True, help="folder to write .npz into")
+    parser.set_defaults(run=_prepare)
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from audiogpt.training.embeddings import embed_clips, save_embeddings
+
+    if options.incompetech is None and options.grooves is None:
+        raise ValueError("Nothing to embed: give --incompetech, --grooves or both.")
+    folders = {"incompetech": options.incompetech, "grooves": options.grooves}
+    for name, folder in folders.items():
+        if folder is not None:
+            clips = sorted((folder / "audio" if name == "incompetech" else folder).glob("*.ogg"))
+            save_embeddings(embed_clips(clips), options.embeddings / f"{name}.npz")
+    return 0
+
+
+def _add_train(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from audiogpt.training.options import OpenDataOptions
+
+    parser = subparsers.add_parser(
+        "train-small", help="train the small captioner from open data (the bundled checkpoint)"
+    )
+    for option in fields(OpenDataOptions):
+        flag = f"--{option.name}"
+        kind = str(option.type)
+        if kind == "bool":
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=option.default)
+        elif "Path" in kind:
+            required = option.name in ("musiccaps", "output")
+            parser.add_argument(flag, type=Path, required=required)
+        else:
+            parser.add_argument(flag, type=type(option.default), default=option.default)
+    parser.set_defaults(run=_train)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from audiogpt.training.open_data import train_open_data
+    from audiogpt.training.options import OpenDataOptions
+
+    chosen = {f.name: getattr(options, f.name) for f in fields(OpenDataOptions)}
+    print(train_open_data(OpenDataOptions(**chosen)))
+    return 0
+
+
+def _add_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser("evaluate", help="caption a data set and score the captions")
+    parser.add_argument("--checkpoint", default="audiogpt-small", help="folder, name or hub id")
+    parser.add_argument("--dataset", choices=("musiccaps", "incompetech", "grooves"), required=True)
+    parser.add_argument("--data", type=Path, required=True, help="CSV file or folder")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--inputs", choices=("tags", "audio", "both"), default="tags")
+    parser.add_argument("--embeddings", type=Path, help=".npz of prepare-data, to save time")
+    parser.add_argument("--out", type=Path, help="predictions file to write")
+    parser.add_argument("--limit", type=int, default=0, help="first rows only")
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--beams", type=int, help="beams (default: the checkpoint's decoding)")
+    parser.add_argument("--length_penalty", type=float)
+    parser.add_argument("--no_repeat_ngram", type=int)
+    parser.add_argument("--coverage", type=float, default=0.0, help="rerank by tags used")
+    parser.add_argument("--invention", type=float, default=0.0, help="rerank by invented words")
+    parser.add_argument("--compare", type=Path, help="other predictions: paired bootstrap")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    import torch
+
+    from audiogpt.checkpoints import read_config, resolve
+    from audiogpt.request import Decoding
+    from audiogpt.training import evaluation
+    from audiogpt.training.metrics import overlap_scores, paired_bootstrap
+    from audiogpt.training.reranking import Reranking
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    decoding = dict(read_config(resolve(options.checkpoint)).decoding)
+    for name in ("beams", "length_penalty", "no_repeat_ngram"):
+        if getattr(options, name) is not None:
+            decoding[name] = getattr(options, name)
+    decoding["n_best"] = min(decoding.get("beams", 4), 16)
+    settings = evaluation.EvaluationOptions(
+        checkpoint=options.checkpoint,
+        dataset=options.dataset,
+        data=options.data,
+        split=options.split,
+        inputs=options.inputs,
+        decoding=Decoding(**decoding),
+        reranking=Reranking(coverage=options.coverage, invention=options.invention),
+        embeddings=options.embeddings,
+        limit=options.limit,
+        batch_size=options.batch_size,
+    )
+    predictions = evaluation.predict(settings)
+    if options.out is not None:
+        evaluation.write_predictions(predictions, options.out)
+        digest = hashlib.sha256(options.out.read_bytes()).hexdigest()
+        print(f"{options.out}: sha256 {digest}", file=sys.stderr)
+    known = evaluation.training_captions(settings)
+    scored = evaluation.evaluate(predictions, known)
+    print(scored.table())
+    if options.compare is not None:
+        others = evaluation.read_predictions(options.compare)
+        references = [p.ground_truth for p in predictions]
+        if len(others) != len(references):
+            raise ValueError(f"{options.compare} has {len(others)} rows, not {len(references)}.")
+        theirs = overlap_scores(others, references)
+        print("\n| measure | difference | 95 % interval |\n|---|---|---|")
+        for name, scores in scored.overlap.each.items():
+            mean, low, high = paired_bootstrap(scores, theirs.each[name])
+            print(f"| {name} per caption | {mean:+.2f} | {low:+.2f} to {high:+.2f} |")
+    return 0

@@ -1,0 +1,189 @@
+"""Evaluate a checkpoint on a data set: write predictions, score them, print the tables."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from audiogpt.checkpoints import from_pretrained, resolve
+from audiogpt.request import Decoding
+from audiogpt.tokenizer import CaptionTokenizer
+from audiogpt.training.captioning import Written, write_alternatives
+from audiogpt.training.dataset import Example, make_example
+from audiogpt.training.embeddings import embed_clips, load_embeddings
+from audiogpt.training.grooves import read_grooves
+from audiogpt.training.incompetech import read_incompetech
+from audiogpt.training.metrics import Overlap, faithfulness, form, overlap_scores
+from audiogpt.training.musiccaps import read_musiccaps
+from audiogpt.training.pairs import Pair
+from audiogpt.training.reranking import Reranking, rerank
+from audiogpt.training.views import plain_view
+
+logger = logging.getLogger(__name__)
+
+DATASETS = ("musiccaps", "incompetech", "grooves")
+INPUTS = ("tags", "audio", "both")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """What is evaluated, on what, and how captions are decoded."""
+
+    checkpoint: str
+    dataset: str
+    data: Path
+    split: str = "test"
+    inputs: str = "tags"
+    decoding: Decoding | None = None  # None: the checkpoint's own
+    reranking: Reranking = field(default_factory=Reranking)
+    embeddings: Path | None = None  # .npz; without it clips are embedded now
+    limit: int = 0  # the first rows only; 0: all
+    batch_size: int = 32
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.dataset not in DATASETS:
+            raise ValueError(f"The data set must be one of {', '.join(DATASETS)}.")
+        if self.inputs not in INPUTS:
+            raise ValueError(f"inputs must be one of {', '.join(INPUTS)}, not {self.inputs!r}.")
+        if self.dataset == "musiccaps" and self.inputs != "tags":
+            raise ValueError("MusicCaps comes without audio here: its inputs are tags.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """One row: the caption, what it is compared with, and the tags that were given."""
+
+    prediction: str
+    ground_truth: str
+    title: str
+    tags: tuple[str, ...]
+
+
+def read_rows(options: EvaluationOptions) -> list[Pair]:
+    """The rows of the split, in the file's order, that have a reference text."""
+    if options.dataset == "musiccaps":
+        rows = read_musiccaps(options.data, options.split)
+    elif options.dataset == "incompetech":
+        rows = [p for p in read_incompetech(options.data, options.split) if p.audio and p.sentences]
+    else:
+        rows = read_grooves(options.data, options.split)
+    return rows[: options.limit] if options.limit else rows
+
+
+def reference(pair: Pair) -> str:
+    """What a prediction is compared with: MusicCaps' caption as written, else cleaned notes."""
+    return pair.reference if pair.source == "musiccaps" else pair.description
+
+
+def predict(options: EvaluationOptions) -> list[Prediction]:
+    """Caption every row."""
+    folder = resolve(options.checkpoint)
+    model = from_pretrained(folder)
+    tokenizer = CaptionTokenizer.from_folder(folder)
+    rows = read_rows(options)
+    examples = _examples(rows, tokenizer, options)
+    decoding = options.decoding or Decoding(**dict(model.config.decoding))
+    alternatives = write_alternatives(
+        model, tokenizer, examples, decoding, batch_size=options.batch_size, seed=options.seed
+    )
+    predictions = []
+    for pair, written in zip(
+        rows, tqdm(alternatives, total=len(rows), desc="captions"), strict=True
+    ):
+        tags = pair.tags if options.inputs != "audio" else ()
+        best = choose(written, [(tag, 1.0) for tag in tags], options.reranking)
+        predictions.append(
+            Prediction(
+                prediction=best.description,
+                ground_truth=reference(pair),
+                title=best.title,
+                tags=pair.tags,
+            )
+        )
+    return predictions
+
+
+def choose(
+    written: Sequence[Written], tags: Sequence[tuple[str, float]], weights: Reranking
+) -> Written:
+    """The hypothesis that reranking prefers; unfinished ones only if there is no other."""
+    finished = [w for w in written if w.finished and w.description] or list(written)
+    if not weights or not tags:
+        return finished[0]
+    texts = [w.description for w in finished]
+    return finished[rerank(texts, [w.score for w in finished], tags, weights)]
+
+
+def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:
+    """`[{"prediction", "ground_truth"}, …]` in the order of the rows."""
+    rows = [{"prediction": p.prediction, "ground_truth": p.ground_truth} for p in predictions]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_predictions(path: Path) -> list[str]:
+    """The predictions of such a file; ValueError if it has another form."""
+    try:
+        return [str(row["prediction"]) for row in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a predictions file: {error}.") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """All measures of a list of predictions."""
+
+    overlap: Overlap
+    faithful: Mapping[str, float]
+    form: Mapping[str, float]
+
+    def table(self) -> str:
+        """A Markdown table: measure and value."""
+        rows = {**self.overlap.corpus, **self.faithful, **self.form}
+        lines = ["| measure | value |", "|---|---|"]
+        lines += [f"| {name} | {value:.1f} |" for name, value in rows.items()]
+        return "\n".join(lines)
+
+
+def evaluate(predictions: Sequence[Prediction], known: Sequence[str] = ()) -> Evaluation:
+    """Score predictions; `known` are the training captions, for the share of novel ones."""
+    texts = [p.prediction for p in predictions]
+    return Evaluation(
+        overlap=overlap_scores(texts, [p.ground_truth for p in predictions]),
+        faithful=faithfulness(texts, [p.tags for p in predictions]),
+        form=form(texts, set(known)),
+    )
+
+
+def _examples(
+    rows: Sequence[Pair], tokenizer: CaptionTokenizer, options: EvaluationOptions
+) -> list[Example]:
+    views = [plain_view(pair) for pair in rows]
+    if options.inputs == "tags":
+        views = [replace(view, audio="") for view in views]
+    elif options.inputs == "audio":
+        views = [replace(view, tags=()) for view in views]
+    embeddings: Mapping[str, np.ndarray] = {}
+    if options.inputs != "tags":
+        if options.embeddings is not None:
+            embeddings = load_embeddings(options.embeddings)
+        else:
+            folder = options.data / "audio" if options.dataset == "incompetech" else options.data
+            embeddings = embed_clips(folder / view.audio for view in views)
+    return [make_example(view, tokenizer, embeddings) for view in views]
+
+
+def training_captions(options: EvaluationOptions) -> list[str]:
+    """The descriptions of the same data set's training rows."""
+    if options.dataset == "grooves":
+        return []
+    if options.dataset == "musiccaps":
+        return [pair.reference for pair in read_musiccaps(options.data, "train")]
+    return [pair.description for pair in read_incompetech(options.data, "train")]

@@ -1,0 +1,121 @@
+"""Caption metrics: BLEU, METEOR 1.5, ROUGE-L, CIDEr-D by pycocoevalcap, and our own counts.
+
+pycocoevalcap 1.2 is a development dependency (`pip install --no-deps pycocoevalcap`); its word
+splitter and METEOR run on Java. A prediction is scored against one reference.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from audiogpt.training.words import all_words, instruments_supported, tag_words_used
+
+OVERLAP = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlap:
+    """Corpus scores in percent (CIDEr times 100), and the scores of each caption."""
+
+    corpus: Mapping[str, float]
+    each: Mapping[str, np.ndarray]
+
+
+def overlap_scores(predictions: Sequence[str], references: Sequence[str]) -> Overlap:
+    """Score predictions against one reference each; ValueError where Java or the package lacks."""
+    if len(predictions) != len(references) or not predictions:
+        raise ValueError("Scoring needs as many predictions as references, and at least one.")
+    try:
+        from pycocoevalcap.bleu.bleu import Bleu
+        from pycocoevalcap.cider.cider import Cider
+        from pycocoevalcap.meteor.meteor import Meteor
+        from pycocoevalcap.rouge.rouge import Rouge
+        from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+    except ImportError as error:
+        raise ValueError(
+            "Scoring needs pycocoevalcap: `pip install --no-deps pycocoevalcap`."
+        ) from error
+    try:
+        tokenizer = PTBTokenizer()
+        truth = tokenizer.tokenize(_numbered(references))
+        mine = tokenizer.tokenize(_numbered(predictions))
+    except (FileNotFoundError, OSError) as error:
+        raise ValueError(
+            "Scoring needs Java (for instance `apt-get install default-jre`)."
+        ) from error
+    corpus: dict[str, float] = {}
+    each: dict[str, np.ndarray] = {}
+    bleu, bleus = Bleu(4).compute_score(truth, mine, verbose=0)
+    for n in range(4):
+        corpus[f"BLEU-{n + 1}"] = 100 * bleu[n]
+        each[f"BLEU-{n + 1}"] = 100 * np.asarray(bleus[n])
+    scorers: tuple[tuple[str, Any], ...] = (
+        ("METEOR", Meteor()),
+        ("ROUGE-L", Rouge()),
+        ("CIDEr", Cider()),
+    )
+    for name, scorer in scorers:
+        score, scores = scorer.compute_score(truth, mine)
+        corpus[name] = 100 * float(score)
+        each[name] = 100 * np.asarray(scores, float)
+    return Overlap(corpus={name: corpus[name] for name in OVERLAP}, each=each)
+
+
+def faithfulness(predictions: Sequence[str], tags: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Tag words used and instruments supported, in percent (definitions: `words`)."""
+    used, supported, named = [], 0, 0
+    for prediction, given in zip(predictions, tags, strict=True):
+        if (share := tag_words_used(given, prediction)) is not None:
+            used.append(share)
+        right, all_of_them = instruments_supported(given, prediction)
+        supported, named = supported + right, named + all_of_them
+    return {
+        "tag words used": 100 * statistics.fmean(used) if used else float("nan"),
+        "instruments supported": 100 * supported / named if named else float("nan"),
+    }
+
+
+def form(predictions: Sequence[str], known: Collection[str]) -> dict[str, float]:
+    """Diversity and form: percent of captions that are not in `known` (the training captions),
+    percent distinct, vocabulary, mean words, percent of 8 to 60 words, percent that end with a
+    stop, and percent with a word trigram twice."""
+    words = [all_words(text) for text in predictions]
+    trigrams = [list(zip(w, w[1:], w[2:], strict=False)) for w in words]
+    share = 100 / len(predictions)
+    return {
+        "novel": share * sum(text not in known for text in predictions),
+        "distinct": share * len(set(predictions)),
+        "vocabulary": float(len({word for text in words for word in text})),
+        "words": statistics.fmean(len(text.split()) for text in predictions),
+        "of 8 to 60 words": share * sum(8 <= len(text.split()) <= 60 for text in predictions),
+        "whole sentences": share
+        * sum(text.rstrip("\"'").endswith((".", "!", "?")) for text in predictions),
+        "repeated trigrams": share * sum(len(set(grams)) < len(grams) for grams in trigrams),
+    }
+
+
+def paired_bootstrap(
+    mine: np.ndarray, other: np.ndarray, *, draws: int = 10_000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean difference of paired scores (n,), with its 95 % interval (Koehn, 2004)."""
+    if mine.shape != other.shape or mine.ndim != 1:
+        raise ValueError("The paired bootstrap needs two lists of scores of the same items.")
+    difference = mine - other
+    generator = np.random.default_rng(seed)
+    means = np.array(
+        [
+            difference[generator.integers(0, len(difference), len(difference))].mean()
+            for _ in range(draws)
+        ]
+    )
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(difference.mean()), float(low), float(high)
+
+
+def _numbered(texts: Sequence[str]) -> dict[int, list[dict[str, str]]]:
+    return {i: [{"caption": " ".join(text.split()) or "."}] for i, text in enumerate(texts)}

@@ -1,0 +1,186 @@
+"""Reading, cleaning and splitting the sources, and the views drawn from them."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+from conftest import shared
+from training_data import write_musiccaps
+
+from audiogpt.training.artist_sentences import artist_sentence, artist_title, draw_shares
+from audiogpt.training.compose import compose
+from audiogpt.training.incompetech import HELD_OUT_ALBUM, clean_description, read_incompetech
+from audiogpt.training.musiccaps import read_musiccaps
+from audiogpt.training.pairs import Pair, clean_text
+from audiogpt.training.sources import read_sources
+from audiogpt.training.titles import compose_title
+from audiogpt.training.views import artists_only_view, draw_view
+from audiogpt.training.words import all_words, content_words, instrument_words
+
+
+@pytest.mark.parametrize(
+    ("raw", "clean"),
+    [
+        ("drums , bass,strings.A synth", "Drums, bass, strings. A synth."),
+        ("It’s the the song ...", "It's the song."),
+        ("a acoustic guitar and an piano", "An acoustic guitar and a piano."),
+    ],
+)
+def test_text_glitches_are_mended(raw: str, clean: str) -> None:
+    assert clean_text(raw) == clean
+
+
+def test_test_rows_never_reach_training(tmp_path: Path) -> None:
+    path = write_musiccaps(tmp_path / "caps.csv", rows=900)
+    keys = {
+        split: {p.key for p in read_musiccaps(path, split)}
+        for split in ("train", "validation", "test")
+    }
+    assert len(keys["test"]) == 225
+    assert len(keys["validation"]) == 150
+    assert not keys["train"] & (keys["test"] | keys["validation"])
+    sources = read_sources(musiccaps=path, seed=1)
+    texts = " ".join(sources.texts())
+    assert "Zyzzyva" not in texts
+    assert "zumba" not in texts.split()
+    order = [p.key for p in read_musiccaps(path, "test")]
+    assert order == [f"row{number}" for number in range(0, 900, 4)]
+
+
+def test_unknown_split_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="split"):
+        read_musiccaps(write_musiccaps(tmp_path / "caps.csv"), "dev")
+
+
+def test_jokes_and_housekeeping_leave_the_notes() -> None:
+    notes = (
+        "Mid-tempo groovy hustle. Perfect for your roller-rink! An uncompressed version of this "
+        "piece is available here. Use it at 2:06. The lawyer ate the sandwich."
+    )
+    assert clean_description(notes) == ("Mid-tempo groovy hustle.",)
+
+
+def test_the_held_out_album_is_held_out_with_its_catalogue_rows(tmp_path: Path) -> None:
+    common: dict = {"genre": "Disco", "feel": "Dark", "instruments": "Kit, EP", "bpm": 120}
+    common["description"] = "A dark disco piece with a slow electric piano melody."
+    tracks = [
+        {**common, "title": "Held", "album": HELD_OUT_ALBUM, "clips": [{"file": "h.ogg"}]},
+        {**common, "title": "Kept One", "album": "Other", "clips": [{"file": "k.ogg"}]},
+    ]
+    catalogue = [{**common, "title": title} for title in ("Held v2", "Held", "Free Piece")]
+    for name, rows in (("tracks", tracks), ("catalogue", catalogue)):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert [p.key for p in read_incompetech(tmp_path, "train")] == ["Kept One", "Free Piece"]
+    (held,) = read_incompetech(tmp_path, "test")
+    assert held.audio == ("h.ogg",)
+    assert held.tags == ("disco", "dark", "drum kit", "electric piano", "medium tempo")
+
+
+def test_composed_sentences_use_every_tag() -> None:
+    pool = [
+        "rock",
+        "sad",
+        "fast tempo",
+        "guitar",
+        "electric violin",
+        "female vocal",
+        "80s",
+        "noisy",
+    ]
+    pool += ["no drums", "rainy day", "jazz", "happy", "live performance", "punchy kick"]
+    dice = random.Random(0)
+    for _ in range(300):
+        tags = dice.sample(pool, dice.randint(1, 7))
+        text = " ".join(compose(tags, dice))
+        wanted = set().union(*(content_words(tag) for tag in tags))
+        assert wanted <= set(all_words(text)), (tags, text)
+        assert instrument_words(text) <= {w for tag in tags for w in all_words(tag)}, (tags, text)
+        assert text[0].isupper()
+        assert text.endswith(".")
+
+
+def test_titles_have_two_to_eight_words() -> None:
+    dice = random.Random(1)
+    for tags in (
+        [],
+        ["rock"],
+        ["slow tempo"],
+        ["mellow piano melody", "sad", "jazz"],
+        ["a b c d e f g"],
+    ):
+        for _ in range(20):
+            title = compose_title(tags, dice)
+            assert 2 <= len(title.split()) <= 8, (tags, title)
+
+
+def test_shares_are_sorted_and_sentences_follow_them() -> None:
+    dice = random.Random(2)
+    for _ in range(200):
+        shares = draw_shares(dice)
+        assert len(shares) == 10
+        assert list(shares) == sorted(shares, reverse=True)
+        assert sum(shares) == pytest.approx(1.0)
+        text = artist_sentence(shares, dice) + artist_title("Some Title", shares, dice)
+        ranks = [int(rank) for rank in re.findall(r"artist(\d)", text)]
+        assert all(shares[rank] > 0 for rank in ranks), (shares, text)
+    even, alone = (0.25,) * 4 + (0.0,) * 6, (0.9, 0.1) + (0.0,) * 8
+    said = {shares: {artist_sentence(shares, dice) for _ in range(40)} for shares in (even, alone)}
+    assert not said[even] & said[alone]
+
+
+def _pair() -> Pair:
+    return Pair(
+        key="x",
+        source="musiccaps",
+        sentences=(
+            "This is a calm folk song.",
+            "A trumpet plays with the guitar.",
+            "It sounds sad and old.",
+        ),
+        tags=("folk", "calm", "guitar", "disco ball", "sad"),
+    )
+
+
+def test_instruments_of_the_text_are_given_or_cut() -> None:
+    dice = random.Random(3)
+    unsupported = 0
+    for _ in range(300):
+        view = draw_view(_pair(), dice)
+        given = {word for tag, weight in view.tags if weight > 0.35 for word in all_words(tag)}
+        unsupported += bool(view.tags) and not instrument_words(view.description) <= given
+    assert unsupported < 0.25 * 300  # weights and tag dropout leave some
+
+
+def test_low_weights_go_with_tags_that_are_not_mentioned() -> None:
+    dice = random.Random(4)
+    seen: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(400):
+        view = draw_view(_pair(), dice)
+        for tag, weight in view.tags:
+            mentioned = bool(content_words(tag) & set(all_words(view.description)))
+            seen[mentioned].append(weight)
+    assert min(seen[True]) >= 0.4
+    assert sum(weight < 0.36 for weight in seen[False]) > 0.6 * len(seen[False])
+
+
+def test_views_are_the_same_for_the_same_dice() -> None:
+    one = [draw_view(_pair(), random.Random(n)) for n in range(20)]
+    assert one == [draw_view(_pair(), random.Random(n)) for n in range(20)]
+    assert len({view.caption for view in one}) > 3
+    view = artists_only_view(random.Random(0))
+    assert not view.tags
+    assert view.shares
+
+
+def test_real_descriptions_are_clean() -> None:
+    pairs = read_incompetech(shared("data", "incompetech"), "train")
+    text = " ".join(pair.description for pair in pairs)
+    assert len(pairs) > 700
+    assert not re.search(r"http|uncompressed|Sheet Music|download", text)
+    held = {p.key for p in read_incompetech(shared("data", "incompetech"), "test")}
+    assert len(held) == 17
+    assert not held & {pair.key for pair in pairs}

@@ -1,0 +1,93 @@
+"""Content words, instrument words, faithfulness counts, CIDEr, bootstrap, reranking."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from audiogpt.training import words
+from audiogpt.training.cider import CiderD
+from audiogpt.training.metrics import faithfulness, form, paired_bootstrap
+from audiogpt.training.reranking import Reranking, coverage, invented, rerank
+
+
+@pytest.mark.parametrize(
+    ("word", "folded"),
+    [
+        ("drums", "drum"),
+        ("bass", "bass"),
+        ("brass", "brass"),
+        ("melodies", "melody"),
+        ("jazz", "jazz"),
+    ],
+)
+def test_plurals_fold(word: str, folded: str) -> None:
+    assert words.fold(word) == folded
+
+
+def test_content_words_leave_out_function_and_weak_words() -> None:
+    assert words.content_words("The sound of very loud drums in this song") == {"loud", "drum"}
+
+
+def test_tag_words_used_counts_distinct_words() -> None:
+    tags = ["loud guitars", "guitar", "slow tempo"]
+    assert words.tag_words_used(tags, "A guitar at a slow pace.") == pytest.approx(2 / 4)
+    assert words.tag_words_used(["the music"], "Anything.") is None
+
+
+def test_instruments_supported_counts_each_instrument_once() -> None:
+    assert words.instruments_supported(["Guitars"], "Guitar, guitar and piano.") == (1, 2)
+    assert words.instruments_supported([], "No such thing.") == (0, 0)
+
+
+def test_faithfulness_averages_rows_but_pools_instruments() -> None:
+    measured = faithfulness(["guitar and piano", "drums"], [["guitar"], ["violin", "drums"]])
+    assert measured["tag words used"] == pytest.approx(75.0)
+    assert measured["instruments supported"] == pytest.approx(100 * 2 / 3)
+
+
+def test_form_finds_repetition_cut_endings_and_known_captions() -> None:
+    texts = ["A b c d a b c.", "It ends without a stop and is long enough to count"]
+    measured = form(texts, {texts[0]})
+    assert measured["repeated trigrams"] == 50.0
+    assert measured["whole sentences"] == 50.0
+    assert measured["novel"] == 50.0
+    assert measured["of 8 to 60 words"] == 50.0
+
+
+def test_cider_matches_the_reference_implementation() -> None:
+    scorer = pytest.importorskip("pycocoevalcap.cider.cider")
+    references = [
+        "a slow piano song",
+        "loud guitars and drums play rock",
+        "a calm slow song of strings",
+    ]
+    captions = ["a slow song", "guitars and drums", "strings play a calm song of strings"]
+    truth = {i: [text] for i, text in enumerate(references)}
+    mine = {i: [text] for i, text in enumerate(captions)}
+    _, expected = scorer.Cider().compute_score(truth, mine)
+    ours = CiderD([text] for text in references)
+    got = [ours.score(c, [r]) for c, r in zip(captions, references, strict=True)]
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_paired_bootstrap_sees_a_difference_and_not_noise() -> None:
+    generator = np.random.default_rng(0)
+    noise = generator.normal(size=400)
+    mean, low, high = paired_bootstrap(noise + 0.5, noise + generator.normal(size=400) * 0.1)
+    assert low < mean < high
+    assert low > 0.4
+    _, low, high = paired_bootstrap(noise, generator.permutation(noise))
+    assert low < 0 < high
+    with pytest.raises(ValueError, match="same items"):
+        paired_bootstrap(noise, noise[:3])
+
+
+def test_reranking_prefers_coverage_and_punishes_invention() -> None:
+    tags = [("loud guitar", 1.0), ("piano", 0.5)]
+    texts = ["a song with violin", "a loud guitar", "a guitar and a trumpet"]
+    assert coverage(texts[1], tags) == pytest.approx(2 / 2.5)
+    assert [invented(text, tags) for text in texts] == [1, 0, 1]
+    assert rerank(texts, [-1.0, -1.2, -1.1], tags, Reranking()) == 0
+    assert rerank(texts, [-1.0, -1.2, -1.1], tags, Reranking(coverage=1.0)) == 1
+    assert rerank(texts, [-1.0, -1.2, -1.1], tags, Reranking(invention=0.5)) == 1
