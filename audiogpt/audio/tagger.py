@@ -47,6 +47,16 @@ class TagsHeard:
     times: np.ndarray
     note: str = ""
 
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON, confidences rounded to four places."""
+        return {
+            "note": self.note,
+            "tags": [{"text": t.text, "confidence": round(t.confidence, 4)} for t in self.tags],
+            "labels": list(self.labels),
+            "times": np.round(self.times.astype(float), 3).tolist(),
+            "taggram": np.round(self.taggram.astype(float), 4).tolist(),
+        }
+
 
 class Tagger:
     """The MSD and the MTT musicnn taggers as one; use ``load_tagger``."""
