@@ -1,0 +1,1 @@
+"""The browser page: listen, steer, read, see why, compare, keep."""

@@ -1,0 +1,161 @@
+"""The page's handlers: a message in, growing JSON answers out, errors as one sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from audiogpt.pipeline import Captioner
+from audiogpt.request import CaptionRequest, CaptionResult, Partial
+from audiogpt.ui.memory import Memory
+from audiogpt.ui.messages import (
+    Message,
+    heard_view,
+    read_json,
+    read_message,
+    why_view,
+    write_answer,
+)
+
+log = logging.getLogger(__name__)
+
+# A page is redrawn at most this often while words stream in: more costs time and shows nothing.
+STREAM_INTERVAL = 0.06  # s
+FAILURE = "Something went wrong on the server; the caption was not made. Try again."
+
+
+def answering(handler: Callable[..., Iterator[dict[str, Any]]]) -> Callable[..., Iterator[str]]:
+    """Turn a handler's growing dicts into JSON, and its errors into a sentence for the user."""
+
+    @functools.wraps(handler)
+    def wrapped(self: Answers, text: Any) -> Iterator[str]:
+        run = 0
+        try:
+            run = int(read_json(text).get("run", 0))
+            answer: dict[str, Any] = {}
+            for more in handler(self, read_message(text)):
+                answer |= more
+                yield write_answer(run=run, **answer)
+        except ValueError as error:
+            yield write_answer(run=run, error=str(error), done=True)
+        except Exception:
+            log.exception("A handler of the page failed.")
+            yield write_answer(run=run, error=FAILURE, done=True)
+
+    return wrapped
+
+
+class Answers:
+    """The handlers over one captioner. They keep nothing of a visitor but `Memory`."""
+
+    def __init__(self, captioner: Captioner) -> None:
+        self.captioner, self.memory = captioner, Memory()
+
+    @answering
+    def caption(self, message: Message) -> Iterator[dict[str, Any]]:
+        """Listen, then stream a caption, then its trace; stops when the page has moved on."""
+        started = time.perf_counter()
+        request = message.request
+        if request.tracks:
+            heard = [heard_view(self.captioner.listen(track)) for track in request.tracks]
+            request = self._tagged(message)
+            tags = [dataclasses.asdict(tag) for tag in request.tags] if message.auto else None
+            yield {"heard": heard, "auto_tags": tags}
+        shown = 0.0
+        for item in self.captioner.stream(request):
+            if self.memory.unwanted(message.page, message.run):
+                yield {"stopped": True, "done": True}
+                return
+            if isinstance(item, Partial):
+                if time.perf_counter() - shown >= STREAM_INTERVAL:
+                    shown = time.perf_counter()
+                    yield {"partial": {"title": item.title, "description": item.description}}
+            elif item.trace is None:
+                yield {"result": item.to_dict(), "seconds": time.perf_counter() - started}
+            else:
+                yield self._traced(item) | {"done": True}
+
+    def _tagged(self, message: Message) -> CaptionRequest:
+        if not message.auto:
+            return message.request
+        tags = self.captioner.suggest_tags(message.request.tracks)
+        return dataclasses.replace(message.request, tags=tags)
+
+    def _traced(self, result: CaptionResult) -> dict[str, Any]:
+        return {
+            "key": self.memory.keep(result),
+            "result": result.to_dict(),
+            "why": why_view(result, lambda token: self.captioner.tokenizer.decode([token])),
+        }
+
+    @answering
+    def segments(self, message: Message) -> Iterator[dict[str, Any]]:
+        """Captions of every stretch of every track, as they come."""
+        seconds = message.extra.get("seconds", 30)
+        if not isinstance(seconds, int | float) or not 3 <= seconds <= 600:
+            raise ValueError("A part must last between 3 and 600 seconds.")
+        if not message.request.tracks:
+            raise ValueError("Add audio first: there is nothing to go through yet.")
+        found: list[dict[str, Any]] = []
+        yield {"segments": []}
+        for segment in self.captioner.segments(message.request, seconds=float(seconds)):
+            if self.memory.unwanted(message.page, message.run):
+                break
+            found.append(dataclasses.asdict(segment))
+            yield {"segments": list(found)}
+        yield {"done": True}
+
+    @answering
+    def shapley(self, message: Message) -> Iterator[dict[str, Any]]:
+        """Exact Shapley values per word of a remembered result, in nats."""
+        key = str(message.extra.get("key", ""))
+        values = self.captioner.shapley(self.memory.recall(key))
+        yield {
+            "key": key,
+            "shapley": [[round(float(v), 5) for v in row] for row in values],
+            "done": True,
+        }
+
+    def restore(self, text: Any) -> str:
+        """Check a saved result and give it back with what the pictures need."""
+        try:
+            result = CaptionResult.from_dict(read_json(text))
+            why = why_view(result, lambda token: self.captioner.tokenizer.decode([token]))
+            same = result.checkpoint_sha256 == self.captioner.sha256
+            return write_answer(result=result.to_dict(), why=why, same_checkpoint=same)
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            IndexError,
+            OverflowError,
+        ) as error:
+            log.info("A saved caption could not be read: %s", error)
+            return write_answer(error="This file is not a caption that this page saved.")
+
+    def supersede(self, page_and_run: Any) -> None:
+        """The page has moved on to another run, or the user pressed Stop."""
+        try:
+            page, run = page_and_run
+            self.memory.supersede(str(page)[:64], float(run))
+        except (TypeError, ValueError):
+            log.info("A supersede call of another form was ignored.")
+
+
+def first_message(captioner: Captioner) -> str:
+    """What the page knows from the start: tags, defaults, model."""
+    return json.dumps(
+        {
+            "checkpoint": captioner.name,
+            "sha256": captioner.sha256,
+            "branches": list(captioner.config.branch_names),
+            "decoding": dataclasses.asdict(captioner.default_decoding),
+            "known_tags": list(captioner.known_tags()),
+        }
+    ).replace("<", "\\u003c")

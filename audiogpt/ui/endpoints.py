@@ -1,0 +1,110 @@
+"""Named endpoints for programs: the same pipeline, plain JSON in and out."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from audiogpt.pipeline import Captioner
+from audiogpt.request import Artist, CaptionRequest, Decoding, Tag, Track
+from audiogpt.ui.uploads import local_path
+
+log = logging.getLogger(__name__)
+
+
+def one_sentence(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Errors reach the caller as one sentence, never as a traceback."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any) -> Any:
+        try:
+            return function(*args)
+        except ValueError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        except (TypeError, KeyError, AttributeError) as error:
+            log.info("A request of another form: %s", error)
+            sentence = f"The request is not of the expected form: {error}."
+            raise gr.Error(sentence, print_exception=False) from None
+
+    return wrapped
+
+
+def read_parts(tags: Any, artists: Any, strengths: Any, decoding: Any, seed: Any) -> CaptionRequest:
+    """A request without audio from an endpoint's JSON; raises ValueError or TypeError.
+
+    `tags` and `artists` are {name: number} or lists of names; empty means none.
+    """
+    return CaptionRequest(
+        tags=tuple(Tag(text=text, weight=weight) for text, weight in _pairs(tags)),
+        artists=tuple(Artist(name=name, share=share) for name, share in _pairs(artists)),
+        strengths=dict(strengths or {}),
+        decoding=Decoding(**decoding) if decoding else None,
+        seed=int(seed or 0),
+    )
+
+
+def _pairs(value: Any) -> list[tuple[str, float]]:
+    if isinstance(value, dict):
+        return list(value.items())
+    return [(name, 1.0) for name in value or ()]
+
+
+def _track(audio: str | None) -> tuple[Track, ...]:
+    return (Track(path=local_path(audio)),) if audio else ()
+
+
+def add_endpoints(captioner: Captioner, *, concurrency_id: str) -> None:
+    """Add /caption and /hear to the blocks being built; their components are never shown."""
+
+    @one_sentence
+    def caption(
+        audio: str | None, tags: Any, artists: Any, strengths: Any, decoding: Any, seed: float
+    ) -> dict[str, Any]:
+        """Caption a music file, tags, artists, or any of them together, with a full explanation.
+
+        Without tags, those heard in the audio are used. Returns title, description, alternatives,
+        words, the trace (shares, gates, attention, drops per layer and token) and the request.
+        """
+        request = read_parts(tags, artists, strengths, decoding, seed)
+        tracks = _track(audio)
+        heard = captioner.suggest_tags(tracks) if tracks and not request.tags else request.tags
+        full = CaptionRequest(
+            tracks=tracks,
+            tags=heard,
+            artists=request.artists,
+            strengths=request.strengths,
+            decoding=request.decoding,
+            seed=request.seed,
+        )
+        return captioner.caption(full).to_dict()
+
+    @one_sentence
+    def hear(audio: str | None) -> dict[str, float]:
+        """Tags heard in a music file with their confidence in [0, 1], highest first."""
+        if not audio:
+            raise ValueError("Give an audio file.")
+        heard = captioner.listen(_track(audio)[0]).heard
+        return {tag.text: round(tag.confidence, 4) for tag in heard}
+
+    with gr.Row(visible=False):
+        audio = gr.File(label="Audio file", type="filepath")
+        tags = gr.JSON({}, label="Tags: {text: weight in [0, 1]}")
+        artists = gr.JSON({}, label="Artists: {name: share}")
+        strengths = gr.JSON({}, label="Strengths: {audio, tags, artists: 0 to 2}")
+        decoding = gr.JSON({}, label="Decoding settings; empty for the model's own")
+        seed = gr.Number(0, label="Seed", precision=0)
+        answer = gr.JSON(label="Result")
+        heard_button, caption_button = gr.Button(), gr.Button()
+    options: dict[str, Any] = {"concurrency_id": concurrency_id, "show_progress": "hidden"}
+    caption_button.click(
+        caption,
+        [audio, tags, artists, strengths, decoding, seed],
+        answer,
+        api_name="caption",
+        **options,
+    )
+    heard_button.click(hear, [audio], answer, api_name="hear", **options)

@@ -1,0 +1,125 @@
+"""The page as gradio blocks: one custom component that is the page, one that brings the answers.
+
+Everything that a visitor sees is built by `web/`; python sends numbers and text, never markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from audiogpt.pipeline import Captioner
+from audiogpt.ui.answers import Answers, first_message
+from audiogpt.ui.endpoints import add_endpoints
+from audiogpt.ui.uploads import EXAMPLES, example_names
+
+WEB = Path(__file__).parent / "web"
+# One function scope, in this order: each file uses only names of those before it.
+SCRIPTS = (
+    "elements.js",
+    "state.js",
+    "audio.js",
+    "listen.js",
+    "steer.js",
+    "strip.js",
+    "read.js",
+    "pictures.js",
+    "why.js",
+    "compare.js",
+    "export.js",
+    "keep.js",
+    "main.js",
+)
+STYLES = ("base.css", "steer.css", "read.css", "why.css")
+CACHE_SWEEP, CACHE_AGE = 3600, 86400  # s: uploads are deleted after a day
+MAX_FILE_SIZE = "200mb"
+MAX_WAITING = 32
+MAX_AT_ONCE = 2
+
+
+def script() -> str:
+    """All of the page's JavaScript; gradio runs it as the body of one function."""
+    parts = [(WEB / name).read_text(encoding="utf-8") for name in SCRIPTS]
+    return '"use strict";\n' + "\n".join(parts) + "\n//# sourceURL=audiogpt.js\n"
+
+
+def style() -> str:
+    return "\n".join((WEB / name).read_text(encoding="utf-8") for name in STYLES)
+
+
+def theme() -> gr.themes.Base:
+    """A plain theme with the visitor's own fonts: nothing is fetched from elsewhere."""
+    return gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+
+
+def launch_options() -> dict[str, Any]:
+    """What belongs to `launch()` rather than to `Blocks`."""
+    return {
+        "theme": theme(),
+        "css": style(),
+        "max_file_size": MAX_FILE_SIZE,
+        "show_error": True,
+        "ssr_mode": False,
+        "pwa": False,
+        "run_history": False,
+        "footer_links": ["api"],
+    }
+
+
+def _server_functions(answers: Answers) -> list[Callable[..., Any]]:
+    """What the page calls outside the queue; plain functions, because gradio marks them."""
+
+    def supersede(page_and_run: Any) -> None:
+        answers.supersede(page_and_run)
+
+    def restore(text: Any) -> str:
+        return answers.restore(text)
+
+    return [supersede, restore]
+
+
+def build(captioner: Captioner) -> gr.Blocks:
+    """The whole page and its public endpoints; launch it with `launch_options()`."""
+    gr.set_static_paths([EXAMPLES])
+    answers = Answers(captioner)
+    blocks = gr.Blocks(
+        title="AudioGPT", analytics_enabled=False, delete_cache=(CACHE_SWEEP, CACHE_AGE)
+    )
+    with blocks:
+        desk = gr.HTML(
+            value="",
+            html_template=(WEB / "page.html").read_text(encoding="utf-8"),
+            js_on_load=script(),
+            apply_default_css=False,
+            elem_id="audiogpt",
+            server_functions=_server_functions(answers),
+            first=first_message(captioner),
+            examples=[{"name": name, "path": str(EXAMPLES / name)} for name in example_names()],
+        )
+        wires = {
+            name: gr.HTML(
+                value="",
+                html_template="",
+                js_on_load=f"watch('value', () => window.audiogptAnswer('{name}', props.value));",
+                visible="hidden",
+            )
+            for name in ("caption", "segments", "shapley")
+        }
+        for name, wire in wires.items():
+            getattr(desk, f"ask_{name}")(
+                getattr(answers, name),
+                inputs=desk,
+                outputs=wire,
+                show_progress="hidden",
+                trigger_mode="always_last",
+                concurrency_limit=MAX_AT_ONCE,
+                concurrency_id="model",
+                api_name=f"page_{name}",
+                api_visibility="private",
+            )
+        add_endpoints(captioner, concurrency_id="model")
+    blocks.queue(max_size=MAX_WAITING)
+    return blocks

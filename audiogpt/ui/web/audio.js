@@ -1,0 +1,68 @@
+// Microphone takes become WAV files: every server can read those.
+
+const player = { audio: by("audio"), index: -1, stopAt: null };
+
+async function wavOf(blob) {
+  const context = new AudioContext();
+  try {
+    const buffer = await context.decodeAudioData(await blob.arrayBuffer());
+    const channels = [...Array(buffer.numberOfChannels).keys()].map((c) => buffer.getChannelData(c));
+    const bytes = new DataView(new ArrayBuffer(44 + buffer.length * 2));
+    const text = (at, word) => [...word].forEach((c, i) => bytes.setUint8(at + i, c.charCodeAt(0)));
+    text(0, "RIFF"); bytes.setUint32(4, 36 + buffer.length * 2, true); text(8, "WAVEfmt ");
+    bytes.setUint32(16, 16, true); bytes.setUint16(20, 1, true); bytes.setUint16(22, 1, true);
+    bytes.setUint32(24, buffer.sampleRate, true); bytes.setUint32(28, buffer.sampleRate * 2, true);
+    bytes.setUint16(32, 2, true); bytes.setUint16(34, 16, true);
+    text(36, "data"); bytes.setUint32(40, buffer.length * 2, true);
+    for (let i = 0; i < buffer.length; i++) {
+      const sample = mean(channels.map((channel) => channel[i]));
+      bytes.setInt16(44 + 2 * i, Math.max(-1, Math.min(1, sample)) * 32767, true);
+    }
+    return new File([bytes.buffer], "recording.wav", { type: "audio/wav" });
+  } finally {
+    context.close();
+  }
+}
+
+const recording = { recorder: null };
+
+async function toggleRecording() {
+  const button = by("record");
+  if (recording.recorder) return recording.recorder.stop();
+  let stream;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+  } catch {
+    return showError("The microphone cannot be used: allow it in the browser, or add a file.");
+  }
+  const pieces = [];
+  const recorder = new MediaRecorder(stream);
+  recording.recorder = recorder;
+  recorder.ondataavailable = (event) => pieces.push(event.data);
+  recorder.onstop = async () => {
+    recording.recorder = null;
+    stream.getTracks().forEach((track) => track.stop());
+    button.textContent = "Record";
+    button.setAttribute("aria-pressed", "false");
+    try {
+      await addFiles([await wavOf(new Blob(pieces, { type: recorder.mimeType }))]);
+    } catch {
+      showError("This recording was too short to use: record a few seconds.");
+    }
+  };
+  recorder.start();
+  button.textContent = "Stop recording";
+  button.setAttribute("aria-pressed", "true");
+}
+
+function seek(index, seconds, stopAt = null) {
+  if (!state.tracks[index]) return;
+  selectTrack(index);
+  player.stopAt = stopAt;
+  const start = () => {
+    player.audio.currentTime = seconds;
+    player.audio.play().catch(() => {});
+  };
+  if (player.audio.readyState >= 1) start();
+  else player.audio.addEventListener("loadedmetadata", start, { once: true });
+}

@@ -1,0 +1,104 @@
+// A beside B, and the history of this tab.
+
+const MAX_HISTORY = 30;
+
+function remember(answer) {
+  const settings = settingsData();
+  const text = captionText(answer.result);
+  const last = view.history[0];
+  if (last && JSON.stringify(last.settings) === JSON.stringify(settings) && last.text === text)
+    last.answer = answer;
+  else view.history.unshift({ settings, text, answer, time: new Date(), tracks: state.tracks.map((t) => ({ ...t })) });
+  view.history.length = Math.min(view.history.length, MAX_HISTORY);
+  renderCompare();
+}
+
+function restoreEntry(entry) {
+  applySettings(entry.settings);
+  state.tracks = entry.tracks.map((track) => ({ ...track }));
+  player.index = -1;
+  player.audio.pause();
+  selectTrack(state.tracks.length ? 0 : -1);
+  renderTracks();
+  renderSteer();
+  flight.run += 1; // an answer still on its way belongs to other settings
+  if (flight.asked > flight.done) server.supersede([page + ":caption", flight.run]);
+  showAnswer(entry.answer, null);
+  announce("Restored: " + entry.text);
+}
+
+// What differs between two requests, in words.
+function differences(a, b) {
+  const found = [];
+  const pairs = (items, name, value) => new Map(items.map((item) => [item[name], item[value]]));
+  const compareMaps = (x, y, what, show) => {
+    for (const name of new Set([...x.keys(), ...y.keys()]))
+      if (x.get(name) !== y.get(name))
+        found.push(what + name + ": " + (x.has(name) ? show(x.get(name)) : "none") + " \u2192 " + (y.has(name) ? show(y.get(name)) : "none"));
+  };
+  const number = (v) => (typeof v === "number" ? String(Math.round(v * 100) / 100) : String(v));
+  compareMaps(pairs(a.tags, "text", "weight"), pairs(b.tags, "text", "weight"), "tag ", number);
+  compareMaps(pairs(a.artists, "name", "share"), pairs(b.artists, "name", "share"), "artist ", number);
+  compareMaps(new Map(Object.entries(a.strengths)), new Map(Object.entries(b.strengths)), "strength of ", number);
+  compareMaps(new Map(Object.entries(a.decoding || {})), new Map(Object.entries(b.decoding || {})), "", number);
+  if (a.seed !== b.seed) found.push("seed: " + a.seed + " \u2192 " + b.seed);
+  const tracks = (request) => request.tracks.map((t) => t.sha256 + t.weight + t.start + t.end).join();
+  if (tracks(a) !== tracks(b)) found.push("the audio");
+  return found;
+}
+
+function sideCard(letter, answer, other) {
+  const { result, why } = answer;
+  const parts = partsOf(result);
+  const rows = result.trace ? why.shares : [];
+  const fresh = other ? changedWords(other.result.words.map((w) => w.text), result.words.map((w) => w.text)) : new Set();
+  const words = (part) => result.words.map((word, index) => {
+    if (word.part !== part) return null;
+    return h("span", { class: "side-word" }, fresh.has(index) ? h("mark", {}, word.text) : h("span", {}, word.text),
+      rows.length > 0 && shareBar(parts, rows[index], "bar thin"));
+  });
+  const totals = overall(rows);
+  return h("article", { class: "side", "aria-label": "Caption " + letter },
+    h("p", { class: "letter" }, letter),
+    h("p", { class: "side-title" }, words("title")), h("p", { class: "side-text" }, words("description")),
+    totals.length > 0 && h("div", { class: "totals" }, shareBar(parts, totals, "bar wide"),
+      h("p", { class: "small soft" }, spoken(parts, totals))));
+}
+
+function renderCompare() {
+  const panel = panels.compare;
+  const { pinned, answer } = view;
+  const pieces = [];
+  if (!pinned) pieces.push(h("p", { class: "soft" }, "Pin a caption as A, then move a slider: B appears beside it with every changed word marked."));
+  else {
+    const changes = answer ? differences(pinned.result.request, answer.result.request) : [];
+    pieces.push(
+      h("div", { class: "sides" }, sideCard("A", pinned, answer), answer && sideCard("B", answer, pinned)),
+      h("p", { class: "small" }, h("strong", {}, "Changed from A to B: "), changes.length ? changes.join("; ") : "nothing yet"),
+      h("button", { type: "button", class: "button", onclick: () => { view.pinned = null; renderCompare(); } }, "Unpin A"));
+  }
+  pieces.push(h("h3", {}, "History of this tab"),
+    view.history.length ? h("ol", { class: "history", "data-id": "history" }, view.history.map((entry) => h("li", {},
+      h("div", {}, h("p", { class: "history-text" }, entry.text.replace("\n", " \u2014 ")),
+        h("p", { class: "soft small" }, entry.time.toLocaleTimeString() + " \u00b7 " + summary(entry))),
+      h("div", { class: "row" },
+        h("button", { type: "button", class: "chip", onclick: () => restoreEntry(entry) }, "Restore"),
+        h("button", { type: "button", class: "chip", onclick: () => pin(entry.answer) }, "Pin as A")))))
+      : h("p", { class: "soft" }, "Every caption you make is listed here, with its settings."));
+  panel.replaceChildren(...pieces);
+}
+
+function summary({ settings, tracks }) {
+  const bits = [tracks.length ? tracks.map((t) => t.name).slice(0, 2).join(", ") : "no audio", plural(settings.tags.length, "tag")];
+  if (settings.artists.length) bits.push(plural(settings.artists.length, "artist"));
+  for (const [name, value] of Object.entries(settings.strengths))
+    if (value !== 1) bits.push(name + " " + value + "\u00d7");
+  return bits.join(" \u00b7 ");
+}
+
+function pin(answer) {
+  view.pinned = answer;
+  renderCompare();
+  showTab("compare");
+  announce("Pinned as A.");
+}

@@ -1,0 +1,90 @@
+// Save, load, link.
+
+const SAVED = "audiogpt-caption";
+
+function saveJson() {
+  const { result } = view.answer;
+  download(fileStem() + ".json", JSON.stringify({ kind: SAVED, saved: new Date().toISOString(), result }, null, 1), "application/json");
+}
+
+function link() {
+  const url = new URL(location.href);
+  url.hash = "s=" + encodeSettings();
+  return url.href;
+}
+
+// A saved caption: its settings come back; with the same audio at hand it can be made again.
+async function loadJson(file) {
+  const note = by("load-note");
+  try {
+    if (file.size > 8e6) throw new Error("This file is too large to be a saved caption.");
+    const text = await file.text();
+    let saved;
+    try { saved = JSON.parse(text); } catch { saved = null; }
+    if (!saved || saved.kind !== SAVED || typeof saved.result !== "object")
+      throw new Error("This file is not a caption that this page saved.");
+    const reply = JSON.parse(await server.restore(JSON.stringify(saved.result)));
+    if (reply.error) throw new Error(reply.error);
+    const { result, why } = reply;
+    applySettings(result.request);
+    renderSteer();
+    const wanted = result.request.tracks;
+    const here = wanted.every((track) => state.tracks.some((own) => own.sha256 === track.sha256));
+    if (here) {
+      state.tracks = wanted.map((track) => ({ ...state.tracks.find((own) => own.sha256 === track.sha256),
+        weight: track.weight, start: track.start, end: track.end, artist: track.artist, name: track.name }));
+      player.index = -1;
+      selectTrack(state.tracks.length ? 0 : -1);
+      renderTracks();
+    }
+    showAnswer({ result, why: result.trace ? why : null, key: null }, null);
+    const same = reply.same_checkpoint ? "" : " It was written by another checkpoint (" + result.checkpoint + "), so making it again may give other words.";
+    if (!here) note.textContent = "Loaded as it was saved. To make it again, add " + wanted.map((t) => t.name || "its audio").join(", ") + "." + same;
+    else {
+      note.textContent = "Loaded, and making it again\u2026";
+      const saidBefore = captionText(result);
+      view.expect = (answer) => {
+        note.textContent = (captionText(answer.result) === saidBefore ? "Loaded and made again: the same caption." : "Loaded, but made again it reads differently.") + same;
+      };
+      ask(true);
+    }
+  } catch (error) {
+    note.textContent = "";
+    showError(error.message);
+  }
+}
+
+function renderKeep() {
+  const none = !view.answer || !view.answer.result.trace;
+  const button = (text, id, onclick) => h("button", { type: "button", class: "button", "data-id": id, disabled: none, onclick }, text);
+  const load = h("input", { type: "file", accept: ".json,application/json", id: "agpt-load", "data-id": "load",
+    onchange: (event) => { if (event.target.files[0]) loadJson(event.target.files[0]); event.target.value = ""; } });
+  const note = by("load-note") ? by("load-note").textContent : "";
+  panels.keep.replaceChildren(
+    h("h3", {}, "Take it with you"),
+    h("div", { class: "row" }, button("Everything (JSON)", "save-json", saveJson),
+      button("Shares (CSV)", "save-csv", () => download(fileStem() + ".csv", sharesCsv(view.answer), "text/csv")),
+      button("Strip (PNG)", "save-strip", () => savePng("strip")), button("Layers (PNG)", "save-layers", () => savePng("layers")),
+      button("Time line (PNG)", "save-time", () => savePng("time"))),
+    h("p", { class: "soft small" }, "The JSON holds the request, the caption, the whole trace, versions and the checkpoint's hash; never the audio."),
+    h("h3", {}, "Bring it back"),
+    h("div", { class: "row" }, h("label", { class: "button", for: "agpt-load" }, "Load a saved JSON", load)),
+    h("p", { class: "small", role: "status", "data-id": "load-note" }, note),
+    h("h3", {}, "A link to these settings"),
+    h("p", { class: "soft small" }, "Tags, artists, strengths, decoding and seed; never the audio."),
+    h("div", { class: "row" }, h("input", { class: "grow", readonly: true, "aria-label": "Link to these settings", "data-id": "link", value: link(),
+      onfocus: (event) => event.target.select() }),
+      h("button", { type: "button", class: "button", "data-id": "copy-link", onclick: () => { by("link").value = link(); copy(link()); } }, "Copy link")));
+}
+
+function openLink() {
+  const match = /^#s=([\w-]+)$/.exec(location.hash);
+  if (!match) return false;
+  try {
+    applySettings(decodeSettings(match[1]));
+    return true;
+  } catch {
+    showError("The link's settings could not be read, so the page starts afresh.");
+    return false;
+  }
+}

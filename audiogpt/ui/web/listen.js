@@ -1,0 +1,233 @@
+// Files in, tracks and waveform out.
+
+async function addFiles(files) {
+  const chosen = [...files].slice(0, 50 - state.tracks.length);
+  if (!chosen.length) return;
+  showError("");
+  setBusy(true, "Uploading\u2026");
+  const added = [];
+  for (const file of chosen) {
+    try {
+      const { path, url } = await upload(file);
+      added.push(newTrack(path, url, file.name));
+    } catch {
+      showError(file.name + " could not be uploaded: files may have at most 200 MB.");
+    }
+  }
+  setBusy(false);
+  addTracks(added);
+}
+
+const newTrack = (file, url, name) => ({
+  file, url, name: name.slice(0, 200), artist: "", weight: 1, start: 0, end: null,
+  seconds: 0, peaks: null, heard: null,
+});
+
+function addTracks(tracks) {
+  if (!tracks.length) return;
+  if (!state.tracks.length && !state.tags.length) state.auto = true;
+  state.tracks.push(...tracks);
+  selectTrack(state.tracks.length - tracks.length);
+  renderTracks();
+  ask(true);
+}
+
+function addExample(example) {
+  const root = (window.gradio_config && window.gradio_config.root) || "";
+  const url = root + "/gradio_api/file=" + example.path;
+  if (state.tracks.length === 1 && state.tracks[0].file.startsWith("example:")) {
+    state.tracks = []; // trying the next example replaces the last one
+    player.index = -1;
+    if (state.auto) state.tags = [];
+  }
+  addTracks([newTrack("example:" + example.name, url, example.name)]);
+}
+
+function removeTrack(index) {
+  state.tracks.splice(index, 1);
+  if (!state.tracks.length && state.auto) state.tags = [];
+  player.index = -1;
+  player.audio.pause();
+  selectTrack(Math.min(index, state.tracks.length - 1));
+  renderTracks();
+  renderTags();
+  changed();
+}
+
+function selectTrack(index) {
+  const track = state.tracks[index];
+  by("player").hidden = !track;
+  if (!track || player.index === index) return;
+  player.index = index;
+  player.audio.src = track.url;
+  by("from").value = track.start;
+  by("to").value = track.end ?? "";
+  renderTracks();
+  renderWave();
+}
+
+function renderTracks() {
+  const many = state.tracks.length > 1;
+  by("tracks").replaceChildren(...state.tracks.map((track, index) => {
+    const remove = h("button", {
+      type: "button", class: "x", "aria-label": "Remove " + track.name,
+      onclick: () => removeTrack(index),
+    }, "\u00d7");
+    const artist = h("input", {
+      class: "artist", value: track.artist, maxlength: 100, placeholder: "Artist (optional)",
+      "aria-label": "Artist of " + track.name,
+      oninput: (event) => { track.artist = event.target.value; changed(); },
+    });
+    const name = h("button", {
+      type: "button", class: "track-name", "aria-pressed": String(player.index === index),
+      onclick: () => selectTrack(index),
+    }, track.name);
+    const line = h("div", { class: "track-line" }, name,
+      h("span", { class: "soft small" }, track.seconds ? clock(track.seconds) : ""), artist, remove);
+    const weight = many && sliderRow({
+      name: "weight", label: "Weight of " + track.name, value: track.weight, show: percent,
+      input: (value) => { track.weight = value; changed(); },
+    });
+    return h("li", { class: "track" }, line, weight && h("ul", { class: "sliders" }, weight));
+  }));
+}
+
+function takeHeard(heard) {
+  heard.forEach((found, index) => {
+    const track = state.tracks[index];
+    if (!track) return;
+    track.heard = found.tags;
+    track.sha256 = found.sha256;
+    if (!track.peaks || (track.start === 0 && track.end === null)) {
+      track.peaks = found.peaks;
+      track.seconds = found.seconds;
+    }
+  });
+  renderTracks();
+  renderWave();
+}
+
+// The heard confidence of a tag, the largest over the tracks.
+function confidenceOf(text) {
+  const found = state.tracks.flatMap((track) => track.heard || [])
+    .filter((tag) => tag.text === text).map((tag) => tag.confidence);
+  return found.length ? Math.max(...found) : null;
+}
+
+const SEGMENT = 3; // s: one row of the audio branch
+
+function wavePath(peaks, x, width, height) {
+  const count = Math.min(peaks.length, Math.max(40, Math.round(width / 2)));
+  const size = peaks.length / count;
+  const loud = Math.max(...peaks, 1e-6);
+  let path = "";
+  for (let i = 0; i < count; i++) {
+    const slice = peaks.slice(Math.floor(i * size), Math.max(Math.floor((i + 1) * size), Math.floor(i * size) + 1));
+    const half = Math.max(0.6, (Math.max(...slice) / loud) * (height / 2 - 2));
+    const at = (x + ((i + 0.5) / count) * width).toFixed(1);
+    path += "M" + at + " " + (height / 2 - half).toFixed(1) + "V" + (height / 2 + half).toFixed(1);
+  }
+  return path;
+}
+
+function renderWave() {
+  const track = state.tracks[player.index];
+  const box = by("wave");
+  if (!track) return;
+  const width = 800, height = 64;
+  if (!track.peaks) {
+    box.replaceChildren(h("div", { class: "wave-empty" }, "listening\u2026"));
+    return;
+  }
+  const scale = width / track.seconds;
+  const marks = [];
+  const step = SEGMENT * Math.ceil(track.seconds / SEGMENT / 60);
+  for (let t = step; t < track.seconds - 0.05; t += step)
+    marks.push(svg("line", { class: "mark", x1: t * scale, x2: t * scale, y1: 0, y2: height }));
+  const from = track.start, to = track.end ?? track.seconds;
+  const drawing = svg("svg", {
+    viewBox: "0 0 " + width + " " + height, preserveAspectRatio: "none", role: "img",
+    "aria-label": "Waveform of " + track.name + ", " + clock(track.seconds) + " long, marked every " +
+      step + " seconds; the passage from " + clock(from) + " to " + clock(to) + " is used",
+  },
+    marks,
+    svg("path", { class: "wave-line", d: wavePath(track.peaks, 0, width, height) }),
+    from > 0 && svg("rect", { class: "unused", x: 0, y: 0, width: from * scale, height }),
+    to < track.seconds && svg("rect", { class: "unused", x: to * scale, y: 0, width: width - to * scale, height }),
+    svg("line", { class: "cursor", "data-id": "cursor", x1: 0, x2: 0, y1: 0, y2: height }));
+  box.replaceChildren(drawing);
+  box.onclick = (event) => {
+    const rect = drawing.getBoundingClientRect();
+    seek(player.index, ((event.clientX - rect.left) / rect.width) * track.seconds);
+  };
+  by("seek").max = track.seconds;
+  by("to").max = by("from").max = track.seconds;
+  by("passage-text").textContent = from > 0 || track.end !== null
+    ? clock(from) + "\u2013" + clock(to) : "the whole track (" + clock(track.seconds) + ")";
+}
+
+function setPassage() {
+  const track = state.tracks[player.index];
+  if (!track) return;
+  const start = Number(by("from").value) || 0;
+  const end = by("to").value === "" ? null : Number(by("to").value);
+  if (end !== null && end - start < 0.5) {
+    return showError("A passage must end at least half a second after it starts.");
+  }
+  if (track.seconds && start > track.seconds - 0.5) {
+    return showError("The passage starts after the end of the track, which is " + clock(track.seconds) + " long.");
+  }
+  showError("");
+  track.start = start;
+  track.end = end !== null && end < track.seconds ? end : null;
+  renderWave();
+  changed();
+}
+
+function startListening() {
+  by("files").addEventListener("change", (event) => {
+    addFiles(event.target.files);
+    event.target.value = "";
+  });
+  const drop = by("drop");
+  for (const name of ["dragover", "dragenter"])
+    drop.addEventListener(name, (event) => { event.preventDefault(); drop.classList.add("over"); });
+  for (const name of ["dragleave", "drop"])
+    drop.addEventListener(name, () => drop.classList.remove("over"));
+  drop.addEventListener("drop", (event) => { event.preventDefault(); addFiles(event.dataTransfer.files); });
+  by("record").addEventListener("click", toggleRecording);
+  by("examples").replaceChildren(...props.examples.map((example) =>
+    h("button", { type: "button", class: "chip", onclick: () => addExample(example) },
+      example.name.replace(/\.\w+$/, "").replaceAll("-", " "))));
+  for (const id of ["from", "to"]) by(id).addEventListener("change", setPassage);
+  by("whole").addEventListener("click", () => {
+    by("from").value = 0;
+    by("to").value = "";
+    setPassage();
+  });
+  const { audio } = player;
+  by("play").addEventListener("click", () => {
+    player.stopAt = null;
+    if (audio.paused) audio.play().catch(() => {}); else audio.pause();
+  });
+  const icon = () => {
+    by("play").textContent = audio.paused ? "\u25b6" : "\u275a\u275a";
+    by("play").setAttribute("aria-label", audio.paused ? "Play" : "Pause");
+  };
+  audio.addEventListener("play", icon);
+  audio.addEventListener("pause", icon);
+  audio.addEventListener("timeupdate", () => {
+    const track = state.tracks[player.index];
+    if (!track) return;
+    if (player.stopAt !== null && audio.currentTime >= player.stopAt) {
+      audio.pause();
+      player.stopAt = null;
+    }
+    by("clock").textContent = clock(audio.currentTime);
+    by("seek").value = audio.currentTime;
+    by("seek").setAttribute("aria-valuetext", clock(audio.currentTime));
+    const cursor = by("cursor"), at = (audio.currentTime / (track.seconds || 1)) * 800;
+    if (cursor) for (const end of ["x1", "x2"]) cursor.setAttribute(end, at);
+  });
+  by("seek").addEventListener("input", (event) => { audio.currentTime = Number(event.target.value); });
+}

@@ -1,0 +1,139 @@
+// Asks for captions, shows the answers, and starts the page.
+
+// A slider moved: with Live on, the newest settings are asked for as soon as the server is free.
+function changed() {
+  if (by("link")) by("link").value = link();
+  renderThrough();
+  if (state.tracks.length) renderVector();
+  if (state.live) ask(false);
+  else setBusy(false, "Press Caption to see the change.");
+}
+
+function ask(deliberate) {
+  if (!hasInput()) {
+    if (deliberate) showError("Add music, a tag or an artist first.");
+    else { setBusy(false, "Add music or a tag to begin."); clearCaption(); }
+    return;
+  }
+  showError("");
+  flight.run += 1;
+  flight.since = performance.now();
+  if (flight.asked > flight.done && flight.superseded < flight.asked) {
+    flight.superseded = flight.asked;
+    server.supersede([page + ":caption", flight.run]);
+  }
+  flight.asked = flight.run;
+  flight.shown = flight.run;
+  holdHeight();
+  setBusy(true, state.tracks.some((track) => !track.heard) ? "Listening\u2026" : "Writing\u2026");
+  send("caption");
+}
+
+function stop() {
+  flight.run += 1;
+  flight.shown = flight.run;
+  flight.done = flight.asked;
+  for (const kind of ["caption", "segments"]) server.supersede([page + ":" + kind, flight.run]);
+  setBusy(false, "Stopped.");
+  if (through.running) { through.running = false; renderThrough(); }
+  if (view.answer) renderWords();
+}
+
+function clearCaption() {
+  view.answer = null;
+  view.word = -1;
+  for (const id of ["title", "description"]) by(id).replaceChildren();
+  by("short").textContent = "";
+  by("warnings").hidden = true;
+  for (const id of ["copy", "short-form", "pin"]) by(id).disabled = true;
+  renderEverything();
+}
+
+function renderEverything() {
+  renderLegend();
+  renderWhy();
+  renderOthers();
+  renderThrough();
+  renderCompare();
+  renderKeep();
+}
+
+// Partial captions replace a caption on the screen only when the wait is long enough to be felt.
+const PATIENCE = 450; // ms
+
+function takeCaption(answer) {
+  if (answer.run < flight.shown) return;
+  if (answer.done) flight.done = Math.max(flight.done, answer.run);
+  if (answer.error) {
+    flight.done = Math.max(flight.done, answer.run);
+    setBusy(false, "No caption.");
+    return showError(answer.error);
+  }
+  if (answer.stopped) return;
+  if (answer.heard && flight.heard !== answer.run) {
+    flight.heard = answer.run;
+    takeHeard(answer.heard);
+    if (answer.auto_tags && state.auto) {
+      state.tags = answer.auto_tags.map((tag) => ({ ...tag, confidence: confidenceOf(tag.text) }));
+      renderTags();
+    } else if (!by("tags").contains(document.activeElement)) renderTags();
+    if (!answer.result) by("status").textContent = "Writing\u2026";
+  }
+  const late = performance.now() - flight.since > PATIENCE || !view.answer;
+  if (answer.partial && !answer.result && late) renderPartial(answer.partial);
+  if (answer.result) {
+    const before = view.answer && flight.said !== answer.run ? view.answer.result.words.map((w) => w.text) : null;
+    const speak = flight.said !== answer.run;
+    flight.said = answer.run;
+    showAnswer({ result: answer.result, why: answer.why || null, key: answer.key || null }, before, speak);
+    if (answer.done) {
+      setBusy(false, "Done in " + ((performance.now() - flight.since) / 1000).toFixed(2) + " s");
+      if (view.expect) { view.expect(view.answer); view.expect = null; }
+      remember(view.answer);
+    }
+  }
+}
+
+function showAnswer(answer, before, speak = true) {
+  const kept = view.answer && view.answer.result.words[view.word];
+  view.answer = answer;
+  const same = kept ? answer.result.words.findIndex((word) => word.text === kept.text && word.part === kept.part) : -1;
+  view.word = same;
+  renderResult(before);
+  if (speak) announce("Caption: " + captionText(answer.result));
+  if (!answer.result.trace) return; // the pictures follow in a moment; until then the last ones stay
+  renderWhy();
+  renderThrough();
+  renderCompare();
+  renderKeep();
+}
+
+window.audiogptAnswer = (kind, text) => {
+  if (!text) return;
+  const answer = JSON.parse(text);
+  ({ caption: takeCaption, segments: takeSegments, shapley: takeShapley })[kind](answer);
+};
+
+function startTheme() {
+  const button = by("theme");
+  const show = () => {
+    const dark = document.body.classList.contains("dark");
+    button.setAttribute("aria-pressed", String(dark));
+    button.textContent = dark ? "Light" : "Dark";
+    button.setAttribute("aria-label", dark ? "Use light colours" : "Use dark colours");
+  };
+  button.addEventListener("click", () => { document.body.classList.toggle("dark"); show(); });
+  show();
+}
+
+startTabs();
+startTheme();
+startListening();
+const linked = openLink();
+startSteering();
+startStrip();
+startReading();
+by("pin").addEventListener("click", () => pin(view.answer));
+renderEverything();
+if (linked && hasInput()) ask(false);
+element.firstElementChild.dataset.ready = "yes";

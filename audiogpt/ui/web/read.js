@@ -1,0 +1,133 @@
+// The caption, its other versions, its short form, and captions of every part of the song.
+
+function showError(text) {
+  const box = by("error");
+  box.textContent = text;
+  box.hidden = !text;
+}
+
+function setBusy(busy, text) {
+  by("hero").classList.toggle("busy", busy);
+  by("stop").disabled = !busy;
+  if (text !== undefined) by("status").textContent = text;
+}
+
+// The hero never shrinks while captions come and go, so nothing below it jumps.
+function holdHeight() {
+  const hero = by("hero");
+  hero.style.minHeight = Math.max(hero.offsetHeight, parseFloat(hero.style.minHeight) || 0) + "px";
+}
+
+const captionText = ({ title, description }) => [title, description].filter(Boolean).join("\n");
+
+// One line: the title, or the first clause of the description where there is none.
+function shortForm({ title, description }) {
+  const sentence = (description.match(/^.*?[.!?](?=\s|$)/) || [description])[0];
+  const clause = sentence.length > 110 ? sentence.slice(0, 110).replace(/[\s,;]+\S*$/, "") + "\u2026" : sentence;
+  return title ? title + " \u2014 " + clause : clause;
+}
+
+function renderResult(before) {
+  const { result } = view.answer;
+  renderWords(before);
+  renderLegend();
+  const warnings = by("warnings");
+  warnings.hidden = !result.warnings.length;
+  warnings.replaceChildren(...result.warnings.map((text) => h("li", {}, text)));
+  by("short").textContent = shortForm(result);
+  for (const id of ["copy", "short-form", "pin"]) by(id).disabled = false;
+  renderOthers();
+}
+
+function renderOthers() {
+  const panel = panels.others;
+  if (!view.answer) return panel.replaceChildren(h("p", { class: "soft" }, "Other captions that nearly won appear here."));
+  const { alternatives, request } = view.answer.result;
+  const best = Math.max(...alternatives.map((a) => a.log_probability));
+  panel.replaceChildren(
+    h("p", { class: "soft small" }, request.decoding && request.decoding.method === "sample"
+      ? "Drawn with the same settings; the seed decides which." :
+      "The best captions that the search kept. The score ranks them: higher is better."),
+    h("ol", { class: "others" }, alternatives.map((other, index) =>
+      h("li", {},
+        h("p", { class: "other-text" }, other.title && h("strong", {}, other.title), other.title && " ", other.description),
+        h("p", { class: "soft small" }, (index === 0 ? "shown above \u00b7 " : "") + "score " + other.score.toFixed(2) +
+          " \u00b7 log-probability " + other.log_probability.toFixed(2) + " over " + plural(other.tokens.length, "token") +
+          (index && Number.isFinite(best) ? " \u00b7 " + likelier(best - other.log_probability) : "")))))
+  );
+}
+
+const likelier = (difference) =>
+  difference < 0.05 ? "as likely as the best" : "the best is " + (difference > 9 ? "thousands of times" :
+    Math.exp(difference).toFixed(1) + " times") + " as likely";
+
+const through = { seconds: 15, list: [], running: false, error: "" };
+
+function renderThrough() {
+  const panel = panels.through;
+  const options = [6, 15, 30, 60].map((s) =>
+    h("option", { value: s, selected: s === through.seconds }, s + " s"));
+  const start = h("button", {
+    type: "button", class: "button", "data-id": "segments-go", disabled: !state.tracks.length || through.running,
+    onclick: () => {
+      Object.assign(through, { running: true, error: "", list: [] });
+      renderThrough();
+      flight.run += 1;
+      send("segments", { seconds: through.seconds });
+    },
+  }, through.running ? "Listening\u2026" : "Caption each part");
+  const whole = view.answer && view.answer.result;
+  const rows = through.list.map((part) => h("li", {},
+    h("button", {
+      type: "button", class: "chip", "aria-label": "Play from " + clock(part.start),
+      onclick: () => seek(part.track, part.start, part.end),
+    }, "\u25b6 " + clock(part.start) + "\u2013" + clock(part.end)),
+    h("p", {}, state.tracks.length > 1 && h("span", { class: "soft" }, (state.tracks[part.track] || {}).name + " \u00b7 "),
+      part.title && h("strong", {}, part.title + " "), part.description)));
+  panel.replaceChildren(
+    h("div", { class: "row" }, h("label", {}, "Parts of ", h("select", {
+      "data-id": "segment-seconds", onchange: (event) => { through.seconds = Number(event.target.value); },
+    }, options)), start,
+    h("button", { type: "button", class: "button", disabled: !through.list.length, onclick: () => copy(
+      through.list.map((p) => clock(p.start) + "\u2013" + clock(p.end) + "  " + captionText(p).replace("\n", " \u2014 ")).join("\n")) }, "Copy list")),
+    through.error && h("p", { class: "error" }, through.error),
+    whole && state.tracks.length > 0 && h("p", { class: "whole" }, h("strong", {}, "The whole: "), shortForm(whole)),
+    h("ol", { class: "through", "data-id": "segments" }, rows),
+    !state.tracks.length && h("p", { class: "soft" }, "Add music to caption it part by part; each part is heard for itself, with its own tags."));
+}
+
+function takeSegments(answer) {
+  if (answer.segments) through.list = answer.segments;
+  if (answer.error) through.error = answer.error;
+  if (answer.done) through.running = false;
+  renderThrough();
+}
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    announce("Copied.");
+    by("status").textContent = "Copied";
+  } catch {
+    showError("The browser did not allow copying: select the text instead.");
+  }
+}
+
+function startReading() {
+  by("copy").addEventListener("click", () => {
+    const { result } = view.answer;
+    copy(by("short").hidden ? captionText(result) : shortForm(result));
+  });
+  by("short-form").addEventListener("click", () => {
+    const short = by("short").hidden;
+    by("short").hidden = !short;
+    by("title").hidden = by("description").hidden = short;
+    by("short-form").setAttribute("aria-pressed", String(short));
+  });
+  by("live").addEventListener("change", (event) => {
+    state.live = event.target.checked;
+    if (state.live) changed();
+  });
+  by("go").addEventListener("click", () => ask(true));
+  by("stop").addEventListener("click", stop);
+}

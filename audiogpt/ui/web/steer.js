@@ -1,0 +1,217 @@
+// Tags, branch strengths, artists, decoding and seed.
+
+function touchTags() {
+  state.auto = false;
+  by("heard").hidden = !state.tracks.length;
+}
+
+function renderTags() {
+  by("heard").hidden = state.auto || !state.tracks.length;
+  by("tags").replaceChildren(...state.tags.map((tag, index) => {
+    const confidence = tag.confidence ?? confidenceOf(tag.text);
+    const known = KNOWN.has(tag.text.toLowerCase()) || confidence !== null;
+    const note = confidence !== null
+      ? h("span", { class: "soft small" }, "heard " + percent(confidence))
+      : !known && h("span", { class: "soft small" }, "not a listed tag");
+    return sliderRow({
+      name: tag.text, label: "Weight of the tag " + tag.text, value: tag.weight, note,
+      input: (value) => { tag.weight = value; touchTags(); changed(); },
+      buttons: [h("button", {
+        type: "button", class: "x", "aria-label": "Remove the tag " + tag.text,
+        onclick: () => {
+          state.tags.splice(index, 1);
+          touchTags();
+          renderTags();
+          by("tag").focus();
+          changed();
+        },
+      }, "\u00d7")],
+    });
+  }));
+}
+
+function addTag(text) {
+  text = text.trim().replace(/\s+/g, " ");
+  if (!text) return;
+  const note = by("tag-note");
+  if (state.tags.some((tag) => tag.text.toLowerCase() === text.toLowerCase())) {
+    note.textContent = "\u201c" + text + "\u201d is already in the list.";
+    return;
+  }
+  if (state.tags.length >= 100) { note.textContent = "A hundred tags are the most."; return; }
+  state.tags.push({ text, weight: 1 });
+  note.textContent = KNOWN.has(text.toLowerCase()) ? ""
+    : "\u201c" + text + "\u201d is not among the tags that the model is known to follow; it is tried letter by letter.";
+  touchTags();
+  renderTags();
+  changed();
+}
+
+function suggestTags() {
+  const typed = by("tag").value.trim().toLowerCase();
+  const matches = first.known_tags
+    .filter((tag) => tag.toLowerCase().includes(typed) && !state.tags.some((t) => t.text === tag))
+    .sort((a, b) => a.toLowerCase().indexOf(typed) - b.toLowerCase().indexOf(typed));
+  by("known").replaceChildren(...matches.slice(0, 30).map((tag) => h("option", { value: tag })));
+}
+
+function renderStrengths() {
+  by("strengths").replaceChildren(...BRANCHES.map((name) => {
+    const off = h("button", {
+      type: "button", class: "chip", "aria-label": "Without " + name,
+      onclick: () => set(state.strengths[name] === 0 ? 1 : 0),
+    });
+    const row = sliderRow({
+      name: [swatch(name), name], label: "Strength of " + name, value: state.strengths[name],
+      max: 2, step: 0.05, show: (v) => v.toFixed(2) + "\u00d7",
+      input: (value) => { state.strengths[name] = value; label(); changed(); },
+      buttons: [off],
+    });
+    const label = () => {
+      const without = state.strengths[name] === 0;
+      off.textContent = without ? "bring back" : "without";
+      off.setAttribute("aria-label", (without ? "Bring back " : "Without ") + name);
+      row.classList.toggle("off", without);
+    };
+    const set = (value) => { state.strengths[name] = value; row.set(value); label(); changed(); };
+    label();
+    return row;
+  }));
+}
+
+// Shares as the model gets them: normalised, sorted, ten of them.
+function artistVector() {
+  let shares = state.artists.map(({ name, share }) => [name, share]);
+  if (!shares.length) {
+    const named = state.tracks.filter((track) => track.artist.trim() && track.weight > 0);
+    const counts = new Map();
+    for (const { artist } of named)
+      counts.set(artist.trim(), (counts.get(artist.trim()) || 0) + 1);
+    shares = [...counts];
+  }
+  const total = shares.reduce((sum, [, share]) => sum + share, 0);
+  if (!total) return [];
+  return shares.map(([name, share]) => [name, share / total])
+    .filter(([, share]) => share > 0).sort((a, b) => b[1] - a[1]).slice(0, 10);
+}
+
+function renderVector() {
+  const ranked = artistVector();
+  const figure = by("vector");
+  figure.hidden = !ranked.length;
+  if (!ranked.length) return;
+  const bars = [...Array(10).keys()].map((i) => {
+    const share = ranked[i] ? ranked[i][1] : 0;
+    const height = share * 40;
+    return [
+      svg("rect", { class: "vector-bar", x: 4 + i * 30, y: 46 - height, width: 22, height: Math.max(height, 0.8) }),
+      svg("text", { class: "tick", x: 15 + i * 30, y: 60 }, i + 1),
+    ];
+  });
+  const spoken = ranked.map(([name, share]) => name + " " + percent(share)).join(", ");
+  figure.replaceChildren(
+    svg("svg", { viewBox: "0 0 304 64", role: "img", "aria-label": "The ten numbers of the artists branch: " + spoken }, bars),
+    h("figcaption", { class: "soft small" },
+      "What the model gets: ten shares, largest first. The names stay here and are put into the caption afterwards."));
+}
+
+function renderArtists() {
+  const total = () => state.artists.reduce((sum, artist) => sum + artist.share, 0);
+  const rows = [];
+  state.artists.forEach((artist, index) => {
+    const row = sliderRow({
+      name: artist.name, label: "Share of " + artist.name, value: artist.share, max: Math.max(1, artist.share),
+      show: () => (total() ? percent(artist.share / total()) : "0\u2009%"),
+      input: (value) => {
+        artist.share = value;
+        rows.forEach((other) => other.refresh());
+        renderVector();
+        changed();
+      },
+      buttons: [h("button", {
+        type: "button", class: "x", "aria-label": "Remove " + artist.name,
+        onclick: () => { state.artists.splice(index, 1); renderArtists(); by("artist").focus(); changed(); },
+      }, "\u00d7")],
+    });
+    rows.push(row);
+  });
+  by("artists").replaceChildren(...rows);
+  renderVector();
+}
+
+function addArtist(name) {
+  name = name.trim().replace(/\s+/g, " ");
+  if (!name || state.artists.length >= 50) return;
+  if (state.artists.some((artist) => artist.name.toLowerCase() === name.toLowerCase())) return;
+  state.artists.push({ name, share: state.artists.length ? 0.5 : 1 });
+  renderArtists();
+  changed();
+}
+
+const FIELDS = [
+  ["beams", "Beams", 1, 16, 1], ["n_best", "Captions to keep", 1, 16, 1],
+  ["max_tokens", "Longest caption (tokens)", 1, 256, 1], ["length_penalty", "Length penalty", 0, 3, 0.1],
+  ["no_repeat_ngram", "Never repeat n tokens (0: may)", 0, 16, 1],
+  ["temperature", "Temperature", 0.05, 5, 0.05], ["top_p", "Top p", 0.01, 1, 0.01],
+];
+
+function renderDecoding() {
+  const sampling = state.decoding.method === "sample";
+  const method = h("label", {}, "Method", h("select", {
+    "data-id": "method",
+    onchange: (event) => { state.decoding.method = event.target.value; renderDecoding(); changed(); },
+  }, h("option", { value: "beam", selected: !sampling }, "Beam search"),
+     h("option", { value: "sample", selected: sampling }, "Sampling")));
+  const fields = FIELDS
+    .filter(([name]) => !(sampling ? ["beams", "length_penalty"] : ["temperature", "top_p"]).includes(name))
+    .map(([name, text, min, max, step]) => h("label", {}, text, h("input", {
+      type: "number", min, max, step, value: state.decoding[name], "data-id": "decoding-" + name,
+      onchange: (event) => {
+        const whole = Number.isInteger(step) && step >= 1;
+        const value = within(event.target.valueAsNumber, min, max, DEFAULT_DECODING[name]);
+        state.decoding[name] = whole ? Math.round(value) : value;
+        event.target.value = state.decoding[name];
+        changed();
+      },
+    })));
+  const seed = h("label", {}, "Seed (for sampling)", h("input", {
+    type: "number", min: 0, max: 4294967295, step: 1, value: state.seed, "data-id": "seed",
+    onchange: (event) => {
+      state.seed = Math.round(within(event.target.valueAsNumber, 0, 4294967295, 0));
+      event.target.value = state.seed;
+      changed();
+    },
+  }));
+  by("decoding").replaceChildren(method, ...fields, seed);
+}
+
+function renderSteer() {
+  renderTags();
+  renderStrengths();
+  renderArtists();
+  renderDecoding();
+}
+
+function startSteering() {
+  renderSteer();
+  suggestTags();
+  by("tag").addEventListener("input", suggestTags);
+  by("tag-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    addTag(by("tag").value);
+    by("tag").value = "";
+    suggestTags();
+  });
+  by("artist-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    addArtist(by("artist").value);
+    by("artist").value = "";
+  });
+  by("heard").addEventListener("click", () => { state.auto = true; by("heard").hidden = true; ask(true); });
+  by("decoding-reset").addEventListener("click", () => {
+    state.decoding = { ...DEFAULT_DECODING };
+    state.seed = 0;
+    renderDecoding();
+    changed();
+  });
+}

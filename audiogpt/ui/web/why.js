@@ -1,0 +1,149 @@
+// Tabs, and everything about one word.
+
+const TABS = [
+  ["why", "See why"], ["others", "Other captions"], ["through", "Through the song"],
+  ["compare", "Compare"], ["keep", "Keep"],
+];
+const panels = {};
+const HONESTY = "These pictures show what the layers mixed in, not proof of why a word was chosen.";
+
+function startTabs() {
+  const buttons = TABS.map(([name, text], i) => h("button", {
+    type: "button", role: "tab", id: "agpt-tab-" + name, "aria-controls": "agpt-panel-" + name,
+    "aria-selected": String(i === 0), tabindex: i === 0 ? 0 : -1, onclick: () => showTab(name),
+  }, text));
+  by("tabs").replaceChildren(...buttons);
+  roving(by("tabs"), "[role=tab]", (tab) => showTab(tab.id.replace("agpt-tab-", "")));
+  for (const [name] of TABS)
+    panels[name] = h("div", {
+      role: "tabpanel", id: "agpt-panel-" + name, "aria-labelledby": "agpt-tab-" + name, tabindex: 0, hidden: name !== "why",
+    });
+  by("panels").replaceChildren(...Object.values(panels));
+}
+
+function showTab(name) {
+  for (const [other] of TABS) {
+    const tab = element.querySelector("#agpt-tab-" + other);
+    tab.setAttribute("aria-selected", String(other === name));
+    tab.tabIndex = other === name ? 0 : -1;
+    panels[other].hidden = other !== name;
+  }
+}
+
+function layerBars(result, word) {
+  const { trace } = result;
+  const width = 260, cell = 16, left = 22;
+  const tokens = tokensOf(word);
+  const rows = trace.shares.map((layer, l) => {
+    const values = trace.parts.map((_, p) => mean(tokens.map((t) => layer[t][p])));
+    let x = left;
+    const y = (trace.shares.length - 1 - l) * cell;
+    return [svg("text", { class: "tick end", x: left - 5, y: y + 11 }, l + 1), values.map((value, p) => {
+      const rect = svg("rect", { class: "part", x, y, width: value * width, height: cell - 4, fill: COLOURS[trace.parts[p]] });
+      x += value * width;
+      return rect;
+    })];
+  });
+  return svg("svg", {
+    viewBox: "0 0 " + (left + width + 2) + " " + trace.shares.length * cell, role: "img", class: "layer-bars",
+    "aria-label": "Exact shares of \u201c" + word.text + "\u201d in each of " + plural(trace.shares.length, "layer") + "; numbers in the table below",
+  }, rows);
+}
+
+function layerTable(result, word) {
+  const { trace } = result;
+  const tokens = tokensOf(word);
+  const at = (value) => percent(mean(tokens.map(value)));
+  const head = ["layer", ...trace.parts, "gate \u03b1", ...trace.parts.slice(1).map((part) => "gate " + part)];
+  return h("details", {}, h("summary", {}, "Numbers per layer"), h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Numbers per layer" },
+    h("table", {}, h("thead", {}, h("tr", {}, head.map((text) => h("th", { scope: "col" }, text)))),
+      h("tbody", {}, trace.shares.map((layer, l) => h("tr", {}, h("th", { scope: "row" }, l + 1),
+        trace.parts.map((_, p) => h("td", {}, at((t) => layer[t][p]))), h("td", {}, at((t) => trace.alpha[l][t])),
+        trace.parts.slice(1).map((_, m) => h("td", {}, at((t) => trace.gates[l][t][m])))))))));
+}
+
+const factor = (drop) =>
+  Math.abs(drop) < 0.01 ? "no change"
+    : Math.abs(drop) > 6.9 ? (drop > 0 ? "over 1000\u00d7 less likely" : "over 1000\u00d7 likelier")
+      : Math.exp(Math.abs(drop)).toFixed(1) + "\u00d7 " + (drop > 0 ? "less likely" : "likelier");
+
+function branchTable(answer, index) {
+  const { result, why, key } = answer;
+  const { parts } = result.trace;
+  const values = why.shares[index], drops = why.drops[index], exact = key && view.shapley[key];
+  const largest = argmax(values.slice(1)), costliest = argmax(drops);
+  const row = (part, p) => h("tr", {}, h("th", { scope: "row" }, swatch(part), part),
+    h("td", {}, percent(values[p])),
+    h("td", {}, p === 0 ? "" : [signed(drops[p - 1]), h("span", { class: "soft small" }, " " + factor(drops[p - 1]))]),
+    exact && h("td", {}, p === 0 ? "" : signed(exact[index][p - 1])));
+  const head = ["", "share", "without it", exact && "Shapley"].filter((text) => text !== null && text !== undefined && text !== false);
+  return h("div", {},
+    h("table", { class: "branches" }, h("caption", { class: "sr" }, "Share and causal check per branch"),
+      h("thead", {}, h("tr", {}, head.map((text) => h(text ? "th" : "td", text ? { scope: "col" } : {}, text)))),
+      h("tbody", {}, parts.map(row))),
+    h("p", { class: "soft small" }, "\u201cWithout it\u201d: how much log-probability (nats) the word loses when that branch is taken away."),
+    why.marks[index] && h("p", { class: "disagree" }, h("strong", {}, "\u2260 "), Math.max(...drops) < 0.1
+      ? "The layers mixed in much of \u201c" + parts[largest + 1] + "\u201d, yet taking any one branch away hardly changes this word."
+      : "The largest share is " + parts[largest + 1] + ", but the word depends most on " + parts[costliest + 1] + "."),
+    !exact && h("button", { type: "button", class: "button", "data-id": "shapley", disabled: !key, onclick: (event) => {
+      event.target.disabled = true;
+      event.target.textContent = "Computing\u2026";
+      send("shapley", { key });
+    } }, "Exact Shapley values"),
+    exact && h("p", { class: "soft small" }, "Shapley values (nats) share out fairly what all branches together add, over all " + 2 ** drops.length + " combinations."));
+}
+
+function nearWinners(answer, index) {
+  const { result, why } = answer;
+  const word = result.words[index];
+  return h("div", {}, tokensOf(word).map((t) => {
+    const chosen = result.token_texts[t];
+    const seen = why.candidates[t].slice(0, 5);
+    return h("div", { class: "near" },
+      tokensOf(word).length > 1 && h("p", { class: "soft small" }, "piece \u201c" + chosen.trim() + "\u201d, " + percent(Math.exp(result.trace.log_probability[t]))),
+      h("ul", { class: "candidates" }, seen.map(([text, logp]) => h("li", { class: text === chosen ? "chosen" : "" },
+        h("span", { class: "candidate" }, text.trim() || "\u2423"), h("span", { class: "track-bar", "aria-hidden": "true" },
+          h("span", { style: { width: 100 * Math.exp(logp) + "%" } })), h("span", { class: "number" }, percent(Math.exp(logp)))))));
+  }));
+}
+
+function tagAttention(result, word) {
+  const labels = result.rows.tags || [];
+  const values = labels.length > 1 ? wordAttention(result, word, "tags") : [];
+  if (!values.length) return null;
+  const order = [...values.keys()].sort((a, b) => values[b] - values[a]).slice(0, 4);
+  return h("p", { class: "small" }, "Tags looked at: ", order.map((r) => labels[r] + " " + percent(values[r])).join(", "));
+}
+
+function wordDetail() {
+  const { result } = view.answer;
+  const word = result.words[view.word];
+  if (!word) return h("div", { class: "hint" }, h("p", {}, "Pick a word of the caption to see what it was made of, what nearly took its place, and where in the music the model listened."));
+  const probability = Math.exp(tokensOf(word).reduce((sum, t) => sum + result.trace.log_probability[t], 0));
+  return h("div", { class: "detail", "data-id": "detail" },
+    h("div", { class: "detail-head" }, h("h3", {}, "\u201c" + word.text + "\u201d"),
+      h("span", { class: "soft" }, "probability " + percent(probability) + (word.end - word.start > 1 ? " \u00b7 " + (word.end - word.start) + " pieces, averaged" : ""))),
+    h("div", { class: "columns" },
+      h("div", {}, h("h4", {}, "Branches"), branchTable(view.answer, view.word), tagAttention(result, word)),
+      h("div", {}, h("h4", {}, "What nearly won"), nearWinners(view.answer, view.word)),
+      h("div", {}, h("h4", {}, "Shares per layer"), layerBars(result, word), layerTable(result, word))));
+}
+
+function renderWhy() {
+  const panel = panels.why;
+  const traced = view.answer && view.answer.result.trace;
+  if (!traced) {
+    panel.replaceChildren(h("p", { class: "soft" }, view.answer ? "Working out why\u2026" : "Once there is a caption, every word of it can be opened here."));
+    return;
+  }
+  panel.replaceChildren(wordDetail(),
+    h("h3", {}, "Along the music"), drawTime(view.answer),
+    h("h3", {}, view.mode === "gates" ? "Raw gates, layer by layer" : "Shares, layer by layer"), drawLayers(view.answer, selectWord),
+    h("p", { class: "honest" }, HONESTY + " Words are the mean of their pieces; \u2260 marks words where share and causal drop disagree."));
+}
+
+function takeShapley(answer) {
+  if (answer.error) showError(answer.error);
+  else if (answer.shapley) view.shapley[answer.key] = answer.shapley;
+  if (view.answer && view.answer.result.trace) renderWhy();
+}
