@@ -1,4 +1,4 @@
-"""The commands `prepare-data`, `train` and `evaluate`."""
+"""The commands `prepare-data`, `train-small`, `evaluate` and `check-behaviour`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+from audiogpt.training import behaviour_command
+
 
 def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add this package's commands to `python -m audiogpt`."""
     _add_prepare(subparsers)
     _add_train(subparsers)
     _add_evaluate(subparsers)
+    behaviour_command.add_command(subparsers)
 
 
 def _add_prepare(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

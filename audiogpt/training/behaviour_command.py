@@ -1,0 +1,83 @@
+"""The command `check-behaviour`: the three checks of `behaviour`, printed as Markdown."""
+
+from __future__ import annotations
+
+import argparse
+import random
+from pathlib import Path
+
+
+def add_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `check-behaviour`."""
+    parser = subparsers.add_parser(
+        "check-behaviour", help="test that audio matters, tags steer and artists show"
+    )
+    parser.add_argument("--checkpoint", default="audiogpt-small", help="folder, name or hub id")
+    parser.add_argument("--musiccaps", type=Path, required=True, help="MusicCaps' CSV")
+    parser.add_argument("--incompetech", type=Path, help="folder with tracks.jsonl and audio/")
+    parser.add_argument("--embeddings", type=Path, help="folder of prepare-data, to save time")
+    parser.add_argument("--requests", type=int, default=1000, help="random requests with artists")
+    parser.add_argument("--beams", type=int, help="beams (default: the checkpoint's decoding)")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.set_defaults(run=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    import torch
+
+    from audiogpt.checkpoints import from_pretrained, resolve
+    from audiogpt.request import Decoding
+    from audiogpt.tokenizer import CaptionTokenizer
+    from audiogpt.training import behaviour
+    from audiogpt.training.embeddings import embed_clips, load_embeddings
+    from audiogpt.training.incompetech import read_incompetech
+    from audiogpt.training.musiccaps import read_musiccaps
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    folder = resolve(options.checkpoint)
+    model, tokenizer = from_pretrained(folder), CaptionTokenizer.from_folder(folder)
+    settings = dict(model.config.decoding)
+    if options.beams:
+        settings["beams"] = options.beams
+    settings["n_best"] = 1
+    decoding = Decoding(**settings)
+    train = read_musiccaps(options.musiccaps, "train")
+    held = read_musiccaps(options.musiccaps, "validation")
+    if options.incompetech:
+        pairs = read_incompetech(options.incompetech, "test")
+        if options.embeddings:
+            embeddings = load_embeddings(options.embeddings / "incompetech.npz")
+        else:
+            clips = [options.incompetech / "audio" / clip for p in pairs for clip in p.audio]
+            embeddings = embed_clips(clips)
+        for facts in (False, True):
+            heard = behaviour.audio_matters(
+                model, tokenizer, pairs, embeddings, decoding=decoding, facts=facts
+            )
+            texts = "composed from facts" if facts else "the composer's"
+            print(
+                f"Audio matters ({heard.clips} clips, {heard.descriptions} descriptions, {texts}): "
+                f"mean reciprocal rank {heard.mrr:.3f} by log-probability and {heard.mrr_gain:.3f} "
+                f"by its gain over no audio, chance {heard.chance:.3f}; facts named "
+                f"{heard.overlap:.1f} %, by other clips' captions {heard.overlap_shuffled:.1f} %."
+            )
+    contexts = [pair.tags[:3] for pair in held]
+    random.Random(0).shuffle(contexts)
+    steer = behaviour.tags_steer(
+        model, tokenizer, behaviour.commonest_tags(train), contexts, decoding=decoding
+    )
+    weak = ", ".join(f"{tag} {hits}" for tag, hits in steer.by_tag.items() if hits < 4)
+    print(
+        f"Tags steer: the 60 commonest tags are mentioned in {steer.mentioned:.1f} % of 5 contexts "
+        f"each; weight 0 equals absence: {steer.zero_is_absent}. Below 4 of 5: {weak or 'none'}."
+    )
+    shown = behaviour.artists_show(
+        model, tokenizer, [p.tags for p in held], decoding=decoding, requests=options.requests
+    )
+    print(
+        f"Artists show: {shown.requests} requests, {shown.raw_tokens} raw tokens, "
+        f"{shown.nameless} captions with a nameless rank, {shown.named:.1f} % name an artist; "
+        f"one dominating artist and an even mix read alike in {shown.same_wording:.1f} %."
+    )
+    return 0
