@@ -43,7 +43,7 @@ UNITS = (
     "كوب اكواب"
 )
 ABBREVIATIONS = (
-    "a.m. p.m. co. e.g. i.e. vs. v.s. and/or w/o ma'am o'clock lovin' lovin havin' havin 's 'S 're "
+    "a.m. p.m. co. e.g. i.e. vs. v.s. and/or w/o ma'am o'clock lovin' lovin havin' havin 's 're "
     "'d 'cause 'cos 'coz 'cuz 'bout ‘s em 'em ll 'll nuff 'nuff ' '' \\\") <space> \\t \\n ä. ö. ü."
 )
 EMOTICONS = (
