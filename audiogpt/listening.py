@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from audiogpt.audio.embedded import EmbeddedAudio
 from audiogpt.audio.embedding import AudioEmbedding, load_embedding
+from audiogpt.audio.errors import AudioError
 from audiogpt.audio.loading import Waveform, iter_mono, resample_mono
 from audiogpt.audio.tagger import Tagger, load_tagger
 from audiogpt.request import HeardTag, Track
 
 CACHE_TRACKS = 64
 PEAKS = 800
+SHORT_SECONDS = 600.0
 Progress = Callable[[float], None]
 
 
@@ -45,41 +49,63 @@ class Listening:
 class Listener:
     """Embeds and tags tracks; results are cached by content hash and passage.
 
-    `embedding` names an embedding of `audiogpt.audio.embedding`; networks load on first use.
+    `embedding` names an embedding of `audiogpt.audio.embedding`; networks load on first use. A
+    passage longer than `max_seconds` is refused.
     """
 
-    def __init__(self, embedding: str, *, device: str = "cpu") -> None:
-        self.embedding_name, self.device = embedding, device
+    def __init__(
+        self, embedding: str, *, device: str = "cpu", max_seconds: float | None = None
+    ) -> None:
+        self.embedding_name, self.device, self.max_seconds = embedding, device, max_seconds
         self._embedding: AudioEmbedding | None = None
         self._tagger: Tagger | None = None
         self._cache: OrderedDict[tuple[str, float, float | None], Listening] = OrderedDict()
-        self._lock = threading.Lock()
+        self._cache_lock, self._work_lock = threading.Lock(), threading.Lock()
 
     def listen(self, track: Track, *, progress: Progress | None = None) -> Listening:
         """Embed and tag a track; a cached track costs only its hash.
 
-        Raises AudioError (a ValueError) for audio that cannot be used.
+        `progress` is called with the share done, in [0, 1]. Raises AudioError (a ValueError) for
+        audio that cannot be used.
         """
         digest = content_hash(track)
         key = (digest, track.start, track.end)
-        with self._lock:  # one at a time: torch already uses every core
-            if key not in self._cache:
-                self._cache[key] = self._listen(track, digest, progress)
-            self._cache.move_to_end(key)
+        if (known := self._recall(key)) is not None:
+            return known
+        with self._work_lock:  # one at a time: torch already uses every core
+            if (known := self._recall(key)) is not None:
+                return known
+            listening = self._listen(track, digest, progress)
+        with self._cache_lock:
+            self._cache[key] = listening
             while len(self._cache) > CACHE_TRACKS:
                 self._cache.popitem(last=False)
-            return self._cache[key]
+        return listening
+
+    def _recall(self, key: tuple[str, float, float | None]) -> Listening | None:
+        with self._cache_lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+            return self._cache.get(key)
 
     def _listen(self, track: Track, digest: str, progress: Progress | None) -> Listening:
         self._embedding = self._embedding or load_embedding(self.embedding_name, device=self.device)
         self._tagger = self._tagger or load_tagger(device=self.device)
-        samples = read_mono(track, self._tagger.sample_rate, progress)
-        seconds = len(samples) / self._tagger.sample_rate
-        heard = self._tagger.listen(samples)
-        if self._embedding.sample_rate == self._tagger.sample_rate:
-            embedded = self._embedding.embed(samples)
+        rate = self._tagger.sample_rate
+        envelope = _Envelope(rate, self.max_seconds)
+        # Short sounds are decoded once and kept; long ones are read twice, in bounded memory.
+        opened = envelope.watch(mono_blocks(track, rate, progress=_half(progress, 0)))
+        beginning = list(_until(opened, SHORT_SECONDS * rate))
+        rest = next(opened, None)
+        if rest is None:
+            heard = self._tagger.listen(np.concatenate(beginning))
         else:
-            embedded = self._embedding.embed(read_mono(track, self._embedding.sample_rate, None))
+            heard = self._tagger.listen_blocks(itertools.chain(beginning, [rest], opened))
+        if rest is None and self._embedding.sample_rate == rate:
+            embedded = self._embedding.embed(np.concatenate(beginning))
+        else:
+            again = mono_blocks(track, self._embedding.sample_rate, progress=_half(progress, 0.5))
+            embedded = EmbeddedAudio.joined(list(self._embedding.embed_blocks(again)))
         return Listening(
             rows=embedded.rows,
             times=embedded.times + track.start,
@@ -87,11 +113,58 @@ class Listener:
             taggram=heard.taggram,
             taggram_labels=tuple(heard.labels),
             taggram_times=heard.times + track.start,
-            peaks=_peaks(samples),
+            peaks=envelope.peaks(),
             note=heard.note,
-            seconds=seconds,
+            seconds=envelope.seconds,
             sha256=digest,
         )
+
+
+class _Envelope:
+    """Watches samples go by: how long they are, and the loudest of each twentieth of a second."""
+
+    def __init__(self, sample_rate: int, max_seconds: float | None) -> None:
+        self._rate, self._max = sample_rate, max_seconds
+        self._hop = sample_rate // 20
+        self._count = 0
+        self._loudest: list[np.ndarray] = []
+
+    @property
+    def seconds(self) -> float:
+        return self._count / self._rate
+
+    def watch(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        for block in blocks:
+            self._count += len(block)
+            if self._max is not None and self.seconds > self._max:
+                raise AudioError(
+                    f"This audio is longer than {self._max / 60:.0f} minutes, the most that is "
+                    "taken here: choose a shorter passage."
+                )
+            magnitude = np.abs(block)
+            self._loudest.append(
+                np.maximum.reduceat(magnitude, np.arange(0, len(block), self._hop))
+            )
+            yield block
+
+    def peaks(self) -> np.ndarray:
+        loudest = np.concatenate(self._loudest)
+        edges = np.linspace(0, len(loudest), PEAKS, endpoint=False).astype(int)
+        return np.maximum.reduceat(loudest, edges).clip(max=1.0).astype(np.float32)
+
+
+def _half(progress: Progress | None, first: float) -> Progress | None:
+    """Progress of one of two passes over a file."""
+    return None if progress is None else lambda share: progress(first + share / 2)
+
+
+def _until(blocks: Iterator[np.ndarray], samples: float) -> Iterator[np.ndarray]:
+    """Blocks from an iterator until there are so many samples; the iterator keeps the rest."""
+    for block in blocks:
+        yield block
+        samples -= len(block)
+        if samples <= 0:
+            return
 
 
 def content_hash(track: Track) -> str:
@@ -112,24 +185,24 @@ def content_hash(track: Track) -> str:
         ) from None
 
 
-def read_mono(track: Track, sample_rate: int, progress: Progress | None) -> np.ndarray:
-    """A track's passage as mono float32 (n,) at `sample_rate` Hz."""
+def mono_blocks(
+    track: Track, sample_rate: int, *, progress: Progress | None = None
+) -> Iterator[np.ndarray]:
+    """A track's passage as mono float32 blocks (n,) at `sample_rate` Hz."""
     duration = None if track.end is None else track.end - track.start
     if track.waveform is None:
         assert track.path is not None  # content_hash has checked it
-        blocks = iter_mono(
+        yield from iter_mono(
             track.path, sample_rate, start=track.start, duration=duration, progress=progress
         )
-        return np.concatenate(list(blocks))
+        return
     samples = np.atleast_2d(np.asarray(track.waveform))
     if np.issubdtype(samples.dtype, np.integer):  # as browsers and wav files give it
         samples = samples / np.iinfo(samples.dtype).max
     rate = int(track.sample_rate or 0)
     first = round(track.start * rate)
     last = None if duration is None else first + round(duration * rate)
-    return resample_mono(Waveform(samples[:, first:last].astype(np.float32), rate), sample_rate)
-
-
-def _peaks(samples: np.ndarray) -> np.ndarray:
-    edges = np.linspace(0, len(samples), PEAKS, endpoint=False).astype(int)
-    return np.maximum.reduceat(np.abs(samples), edges).clip(max=1.0).astype(np.float32)
+    samples = samples[:, first:last].astype(np.float32)
+    if not samples.size or not np.isfinite(samples).all():
+        raise AudioError("The recording holds no sound in this passage.")
+    yield resample_mono(Waveform(samples, rate), sample_rate)

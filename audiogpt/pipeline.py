@@ -69,10 +69,13 @@ class Captioner:
         tag_table: TagTable | None = None,
         name: str = "unsaved",
         sha256: str = "",
+        max_seconds: float | None = None,
     ) -> None:
         self.model, self.tokenizer, self.tag_table = model, tokenizer, tag_table
         self.config, self.name, self.sha256 = model.config, name, sha256
-        self.listener = Listener(self.config.audio_embedding, device=str(model.device))
+        self.listener = Listener(
+            self.config.audio_embedding, device=str(model.device), max_seconds=max_seconds
+        )
         self.default_decoding = Decoding(**self.config.decoding)
 
     @classmethod
@@ -81,10 +84,12 @@ class Captioner:
         name: str | os.PathLike[str] = checkpoints.DEFAULT_CHECKPOINT,
         *,
         device: str | None = None,
+        max_seconds: float | None = None,
     ) -> Captioner:
         """Load a checkpoint folder or Hugging Face Hub id; the default device is a GPU if any.
 
-        Raises CheckpointError (a ValueError) in one sentence.
+        Tracks longer than `max_seconds` are refused (None: any length is taken). Raises
+        CheckpointError (a ValueError) in one sentence.
         """
         folder = checkpoints.resolve(name)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -94,6 +99,7 @@ class Captioner:
             tag_table=TagTable.load(folder) if (folder / VECTORS_FILE).is_file() else None,
             name=folder.name,
             sha256=checkpoints.checkpoint_hash(folder),
+            max_seconds=max_seconds,
         )
 
     def listen(self, track: Track, *, progress: Progress | None = None) -> Listening:
@@ -255,7 +261,7 @@ class Captioner:
             artists=inputs.artist_names,
             text_format=self.config.text_format,
             formatting=self.config.formatting,
-            published_artists=False,
+            exact=False,
         )
 
     def _trace(self, context: Context, inputs: Inputs, tokens: Sequence[int]) -> Trace:

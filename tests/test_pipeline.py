@@ -161,3 +161,29 @@ def test_bad_requests_are_refused_in_one_sentence(make):
     with pytest.raises(ValueError) as error:
         make()
     assert str(error.value).endswith(".") and "\n" not in str(error.value)
+
+
+def test_long_sounds_are_heard_in_blocks_with_the_same_result(captioner, tmp_path, monkeypatch):
+    import soundfile
+
+    from audiogpt import listening
+
+    noise = np.random.default_rng(2).normal(0, 0.1, 40 * 16000).astype(np.float32)
+    soundfile.write(tmp_path / "long.wav", noise, 16000, subtype="FLOAT")
+    track = Track(path=str(tmp_path / "long.wav"))
+    short = captioner.listener._listen(track, "", None)
+    monkeypatch.setattr(listening, "SHORT_SECONDS", 5.0)
+    shares: list[float] = []
+    long = captioner.listener._listen(track, "", shares.append)
+    np.testing.assert_allclose(long.rows, short.rows, atol=1e-4)
+    np.testing.assert_allclose(long.taggram, short.taggram, atol=1e-5)
+    np.testing.assert_array_equal(long.peaks, short.peaks)
+    assert long.seconds == 40 and shares == sorted(shares) and shares[-1] == 1
+
+
+def test_sounds_over_the_limit_are_refused(tiny_checkpoint, noise):
+    short_only = Captioner.from_pretrained(tiny_checkpoint, device="cpu", max_seconds=5)
+    track = Track(waveform=noise, sample_rate=16000)
+    with pytest.raises(ValueError, match="choose a shorter passage"):
+        short_only.listen(track)
+    assert short_only.listen(dataclasses.replace(track, end=4.0)).seconds == 4
