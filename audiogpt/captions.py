@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, takewhile
 
 from audiogpt.artists import (
     WHOLE_TOKEN,
@@ -72,15 +72,16 @@ def read_caption(
     artists: Sequence[str] = (),
     text_format: str = "own",
     formatting: str = "standard",
-    published_artists: bool | None = None,
+    exact: bool = True,
 ) -> Caption:
     """The caption that token ids spell, up to the end token; an unfinished one is read as far as
     it goes.
 
     `artists` are names by rank. With `text_format="published"` the result is the published code's,
-    repeated words and all; `formatting` is the switch of that name in params.json.
-    `published_artists` chooses between its artist replacement (by default for that format) and
-    whole tokens with a neutral word for missing names. Raises ValueError for unknown formats.
+    repeated words and all; `formatting` is the switch of that name in params.json. `exact=False`
+    keeps out of that what no reader wants: artists are replaced as whole tokens, by their names as
+    given or a neutral word, and a caption without any marker is a description instead of nothing.
+    Raises ValueError for unknown formats.
     """
     if formatting not in FORMATTINGS:
         raise ValueError(f"formatting must be one of {', '.join(FORMATTINGS)}, not {formatting!r}.")
@@ -88,7 +89,7 @@ def read_caption(
         return _read_own(tokenizer, ids, artists)
     if text_format != "published":
         raise ValueError(f"text_format must be own or published, not {text_format!r}.")
-    return _read_published(tokenizer, ids, artists, formatting, published_artists is not False)
+    return _read_published(tokenizer, ids, artists, formatting, exact)
 
 
 def find_parts(text: str) -> dict[str, tuple[int, int]]:
@@ -174,12 +175,8 @@ def _own_text(tokenizer: CaptionTokenizer, ids: Sequence[int]) -> tuple[str, lis
 
 def _pieces(tokenizer: CaptionTokenizer, ids: Sequence[int]) -> list[tuple[int, str]]:
     """Token ids up to the end or padding, each with the characters that it completes."""
-    kept: list[int] = []
-    for index in map(int, ids):
-        if index in (tokenizer.eos_id, tokenizer.pad_id):
-            break
-        kept.append(index)
-    text, spans = tokenizer.character_spans(kept)
+    kept = list(takewhile(lambda i: i not in (tokenizer.eos_id, tokenizer.pad_id), map(int, ids)))
+    text, spans = tokenizer.character_spans(kept, complete=len(kept) < len(ids))
     pieces = []
     for index, (start, end) in zip(kept, spans, strict=True):
         piece = " " if index == tokenizer.bos_id else text[start:end]
@@ -212,12 +209,15 @@ def clean_up(text: str, owners: list[int]) -> tuple[str, list[int]]:
     return text, owners
 
 
-def published_words(tokenizer: CaptionTokenizer, ids: Sequence[int]) -> list[_Piece]:
+def published_words(
+    tokenizer: CaptionTokenizer, ids: Sequence[int], *, complete: bool = True
+) -> list[_Piece]:
     """The words that the published code keeps: up to the one with the end or padding token.
 
     Of that last word the part before the end token stays, even if it is empty; "+=" stays in it.
+    `complete=False` leaves out a character that the last tokens only begin.
     """
-    text, spans = tokenizer.character_spans(ids)
+    text, spans = tokenizer.character_spans(ids, complete=complete)
     owners = [position for position, (start, end) in enumerate(spans) for _ in range(start, end)]
     text, owners = clean_up(text, owners)
     words = []
@@ -238,21 +238,24 @@ def _read_published(
     ids: Sequence[int],
     artists: Sequence[str],
     formatting: str,
-    published_artists: bool,
+    exact: bool,
 ) -> Caption:
+    pieces = published_words(tokenizer, ids, complete=exact)
     words = []
-    for text, group in groupby(published_words(tokenizer, ids), key=lambda piece: piece.text):
+    for text, group in groupby(pieces, key=lambda piece: piece.text):
         run = list(group)
         words.append(_Piece(text, run[0].start, run[-1].end))
     spoken = " ".join(word.text for word in words)
     ranks = {int(match[1]) for match in WHOLE_TOKEN.finditer(spoken)}
     unnamed = tuple(sorted(rank for rank in ranks if rank >= len(artists)))
-    if published_artists:
+    if exact:
         replaced = [unmask_artists_as_published(word.text, artists) for word in words]
     else:
         replaced = [unmask_artists(word.text, artists)[0] for word in words]
     words = [_Piece(text, w.start, w.end) for text, w in zip(replaced, words, strict=True)]
     added = ADDED_MARKER[formatting]
+    if not exact and formatting == "standard" and TITLE not in spoken and DESCRIPTION not in spoken:
+        added = ADDED_MARKER["description_only"]
     text = added + _delimited(" ".join(replaced), formatting)
     title, description = split_caption(text)
     return Caption(text, title, description, tuple(_locate(text, words, added)), unnamed)

@@ -117,16 +117,19 @@ class CaptionTokenizer:
         """A decoder that is fed ids one by one and never gives out half a character."""
         return StreamingDecoder(self)
 
-    def character_spans(self, ids: Sequence[int]) -> tuple[str, list[tuple[int, int]]]:
+    def character_spans(
+        self, ids: Sequence[int], *, complete: bool = True
+    ) -> tuple[str, list[tuple[int, int]]]:
         """`decode(ids)` and, for each token, the characters [start, end) that it completes.
 
         A token that only begins a character has an empty span just before that character; the
-        token that completes it has all of it, so the spans tile the text.
+        token that completes it has all of it, so the spans tile the text. With `complete=False`
+        more tokens may follow, and a character begun by the last ones is left out.
         """
         decoder, spans, pieces, length = self.stream(), [], [], 0
         for position, index in enumerate(ids):
             piece = decoder.push(int(index))
-            if position == len(ids) - 1:
+            if complete and position == len(ids) - 1:
                 piece += decoder.finish()
             spans.append((length, length + len(piece)))
             length += len(piece)

@@ -94,11 +94,18 @@ def test_whole_artists_where_the_published_mistakes_are_not_wanted(
     published = read_caption(tokenizer, ids, artists=names, text_format="published")
     assert published.description == "ac / dc ac / dc0 artist3"
     assert published.unnamed == (3, 10)
-    fixed = read_caption(
-        tokenizer, ids, artists=names, text_format="published", published_artists=False
-    )
+    fixed = read_caption(tokenizer, ids, artists=names, text_format="published", exact=False)
     assert fixed.description == f"AC/DC {NEUTRAL_NAME} {NEUTRAL_NAME}"
     assert fixed.unnamed == (3, 10)
+
+
+def test_a_caption_without_markers_is_empty_or_a_description(tokenizer: CaptionTokenizer) -> None:
+    ids = tokenizer.encode(" no end here<|endoftext|>")
+    exact = read_caption(tokenizer, ids, text_format="published")
+    assert (exact.text, exact.title, exact.description) == ("no end here", "", "")
+    shown = read_caption(tokenizer, ids, text_format="published", exact=False)
+    assert (shown.title, shown.description) == ("", "no end here")
+    assert [word.text for word in shown.words] == ["no", "end", "here"]
 
 
 def test_a_delimiter_parts_title_and_description(tokenizer: CaptionTokenizer) -> None:

@@ -116,6 +116,14 @@ def test_characters_of_the_private_area_are_no_artists(tokenizer: CaptionTokeniz
     assert caption.description == "odd � sign"
 
 
+def test_a_running_caption_never_shows_half_a_character(tokenizer: CaptionTokenizer) -> None:
+    ids = tokenizer.encode("<description> café 🎵 drums")
+    for length in range(len(ids)):
+        assert "\N{REPLACEMENT CHARACTER}" not in read_caption(tokenizer, ids[:length]).text
+    broken = [*tokenizer.encode("<description> x🎵")[:-2], tokenizer.eos_id]
+    assert read_caption(tokenizer, broken).description == "x\N{REPLACEMENT CHARACTER}"
+
+
 @settings(max_examples=80, deadline=None)
 @given(ids=st.lists(st.integers(0, 319), max_size=40))
 def test_any_tokens_give_a_caption(tokenizer: CaptionTokenizer, ids: list[int]) -> None:
