@@ -1,20 +1,19 @@
-"""The commands `prepare-data`, `train-small`, `evaluate` and `check-behaviour`."""
+"""The commands of this package: data, training, evaluation, behaviour."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
 import sys
-from dataclasses import fields
 from pathlib import Path
 
-from audiogpt.training import behaviour_command
+from audiogpt.training import behaviour_command, training_commands
 
 
 def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add this package's commands to `python -m audiogpt`."""
     _add_prepare(subparsers)
-    _add_train(subparsers)
+    training_commands.add_commands(subparsers)
     _add_evaluate(subparsers)
     behaviour_command.add_command(subparsers)
 
@@ -37,34 +36,6 @@ def _prepare(options: argparse.Namespace) -> int:
         if folder is not None:
             clips = sorted((folder / "audio" if name == "incompetech" else folder).glob("*.ogg"))
             save_embeddings(embed_clips(clips), options.embeddings / f"{name}.npz")
-    return 0
-
-
-def _add_train(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from audiogpt.training.options import OpenDataOptions
-
-    parser = subparsers.add_parser(
-        "train-small", help="train the small captioner from open data (the bundled checkpoint)"
-    )
-    for option in fields(OpenDataOptions):
-        flag = f"--{option.name}"
-        kind = str(option.type)
-        if kind == "bool":
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=option.default)
-        elif "Path" in kind:
-            required = option.name in ("musiccaps", "output")
-            parser.add_argument(flag, type=Path, required=required)
-        else:
-            parser.add_argument(flag, type=type(option.default), default=option.default)
-    parser.set_defaults(run=_train)
-
-
-def _train(options: argparse.Namespace) -> int:
-    from audiogpt.training.open_data import train_open_data
-    from audiogpt.training.options import OpenDataOptions
-
-    chosen = {f.name: getattr(options, f.name) for f in fields(OpenDataOptions)}
-    print(train_open_data(OpenDataOptions(**chosen)))
     return 0
 
 

@@ -36,3 +36,57 @@ class OpenDataOptions:
     seed: int = 42
     threads: int = 0
     resume: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedOptions:
+    """The switches of the original trainer, under their names, and a few of ours after them."""
+
+    features_path: Path
+    annotation_folder: Path
+    exp_name: str = "audiogpt"
+    batch_size: int = 50
+    head: int = 12
+    lr: float = 1e-4
+    gpt_model_type: str = "gpt"
+    random_seed: int = 42
+    log_file: Path = Path("log/audiogpt.txt")
+    decoder_layer: int = 12
+    encoder_layer: int | None = None  # 3 for images, 0 for playlists
+    optimizer_type: str = "adamw"
+    gradient_accumulation_steps: int = 1
+    train_percentage: float = 1.0
+    split_train_data: bool = False
+    tau: float = 0.0
+    max_grad_norm: float = 1.0
+    num_train_epochs: float = 20.0
+    workers: int = 0
+    eval_batch_size: int = 50
+    reinforcement_lr: float = 1e-5
+    resume_last: bool = False
+    resume_best: bool = False
+    playlist_feature: str = "audio_tags_artist"
+    formatting: str = "standard"
+    no_srau: bool = False
+    # Beyond the original.
+    output: Path = Path("runs")
+    gpt_path: str = "gpt2"  # folder or Hugging Face name of the weights for gpt_model_type gpt
+    n_embd: int = 768  # with gpt_model_type random
+    vocabulary: int = 8000  # of the vocabulary trained with gpt_model_type random
+    fusion: str | None = None  # meshed for images, sum for playlists
+    reinforcement_epochs: float = 0.0
+    patience: int = 5  # evaluations without a better CIDEr before a phase ends
+    longest: int = 80  # tokens of a caption
+    beam_size: int = 5
+    bf16: bool = False
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        if self.gpt_model_type not in ("gpt", "random"):
+            raise ValueError(f"gpt_model_type must be gpt or random, not {self.gpt_model_type!r}.")
+        if self.optimizer_type not in ("adamw", "adam"):
+            raise ValueError(f"optimizer_type must be adamw or adam, not {self.optimizer_type!r}.")
+        if not 0 < self.train_percentage <= 1:
+            raise ValueError("train_percentage is a share in (0, 1].")
+        if self.resume_last and self.resume_best:
+            raise ValueError("Resume from the last or the best checkpoint, not both.")

@@ -20,7 +20,7 @@ from audiogpt.captions import read_caption
 from audiogpt.decoding import decode_all
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
-from audiogpt.tokenizer import CaptionTokenizer
+from audiogpt.tokenizer import DESCRIPTION, CaptionTokenizer
 from audiogpt.training.captioning import NAMES
 from audiogpt.training.collate import Collator, as_rows
 from audiogpt.training.dataset import Example
@@ -66,13 +66,16 @@ class SelfCriticalTrainer(CaptionTrainer):
         sample: bool = False,
         longest: int = 96,
         cross_entropy: float = 0.0,
+        whole: bool = False,
         **options: Any,
     ) -> None:
+        """`captions` per item, by beam search or `sample`; `cross_entropy` weighs the ordinary
+        examples; `whole` rewards titles too, instead of the description alone."""
         super().__init__(**options)
         if captions < 2:
             raise ValueError("Self-critical training needs at least two captions per item.")
         self.tokenizer, self.reward = tokenizer, reward
-        self.cross_entropy = cross_entropy
+        self.cross_entropy, self.whole = cross_entropy, whole
         self.decoding = Decoding(
             method="sample" if sample else "beam",
             beams=captions,
@@ -100,7 +103,7 @@ class SelfCriticalTrainer(CaptionTrainer):
 
     @property
     def _description_marker(self) -> int | None:
-        return self.tokenizer.token_id("<description>")
+        return None if self.whole else self.tokenizer.token_id(DESCRIPTION)
 
     def _write(self, captioner: AudioGPT, rows: Any) -> tuple[Tensor, Tensor]:
         """K captions per item: tokens (B, K, T) and whether each ended (B, K)."""
@@ -127,8 +130,11 @@ class SelfCriticalTrainer(CaptionTrainer):
                 caption = read_caption(
                     self.tokenizer, ids, artists=NAMES, text_format=captioner.config.text_format
                 )
+                text = (
+                    f"{caption.title} {caption.description}" if self.whole else caption.description
+                )
                 values[b, k] = self.reward(
-                    caption.description, references, tags, finished=bool(finished[b, k])
+                    text.strip(), references, tags, finished=bool(finished[b, k])
                 )
         return values.to(tokens.device)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -105,3 +106,14 @@ def last_checkpoint(folder: Path) -> Path | None:
         key=lambda path: int(path.name.split("-")[1]),
     )
     return found[-1] if found else None
+
+
+def best_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint that the newest one calls the best of its run, if it is still there."""
+    newest = last_checkpoint(folder)
+    if newest is None:
+        return None
+    state = json.loads((newest / "trainer_state.json").read_text(encoding="utf-8"))
+    named = state.get("best_model_checkpoint")
+    best = folder / Path(named).name if named else newest
+    return best if (best / "trainer_state.json").is_file() else newest

@@ -33,10 +33,15 @@ class Validation:
         *,
         decoding: Decoding = GREEDY,
         batch_size: int = 50,
+        references: Sequence[Sequence[str]] | None = None,
     ) -> None:
+        """With `references` (texts per example), whole captions are scored against them, titles
+        included; else descriptions against the pairs' references."""
         self.tokenizer, self.pairs, self.examples = tokenizer, pairs, examples
         self.decoding, self.batch_size = decoding, batch_size
-        self.cider = CiderD([pair.reference] for pair in pairs)
+        self.whole = references is not None
+        self.references = references or [[pair.reference] for pair in pairs]
+        self.cider = CiderD(self.references)
 
     def measure(self, model: AudioGPT) -> dict[str, float]:
         """loss (nats per token), cider (plain words, times 100), tag_words_used and
@@ -64,8 +69,9 @@ class Validation:
         written = write_captions(
             model, self.tokenizer, self.examples, self.decoding, batch_size=self.batch_size
         )
-        for pair, caption in zip(self.pairs, written, strict=True):
-            ciders.append(self.cider.score(caption.description, [pair.reference]))
+        for pair, texts, caption in zip(self.pairs, self.references, written, strict=True):
+            said = f"{caption.title} {caption.description}" if self.whole else caption.description
+            ciders.append(self.cider.score(said, texts))
             if (share := tag_words_used(pair.tags, caption.description)) is not None:
                 used.append(share)
             named += torch.tensor(instruments_supported(pair.tags, caption.description))

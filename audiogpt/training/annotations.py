@@ -1,0 +1,123 @@
+"""Annotated items: COCO-style captions, or playlists in PlayNTell's form.
+
+COCO: the folder has `captions_train*.json` and `captions_val*.json` (and may have
+`captions_test*.json`), each with `images` and `annotations` (`image_id`, `caption`).
+
+Playlists: the folder has `splits/train.json`, `splits/val.json` and perhaps `splits/test.json`,
+lists of `{"playlist_id", "caption"}`, and `playlist2artists.json`, which maps a playlist to the
+artists of its tracks: one name per track, or a mapping of name to number of tracks. Captions read
+`<title> … <description> …`; artist names in them become artist0, artist1, … by share.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audiogpt.artists import RankedArtists, mask_artists, rank_artists, rank_track_artists
+from audiogpt.captions import DELIMITER, FORMATTINGS, split_caption
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One image or playlist: the key of its features, its captions, and its artists."""
+
+    key: str
+    captions: tuple[str, ...]
+    artists: RankedArtists | None = None
+
+
+def read_annotations(folder: Path) -> dict[str, list[Item]]:
+    """Items by split (`train`, `val`, `test`; the last may be empty).
+
+    Raises ValueError, naming the file, where something is missing or has another form.
+    """
+    if (folder / "splits").is_dir():
+        return _read_playlists(folder)
+    if list(folder.glob("captions_train*.json")):
+        return _read_coco(folder)
+    raise ValueError(
+        f"{folder} has neither captions_train*.json (COCO) nor splits/train.json (playlists)."
+    )
+
+
+def is_playlists(folder: Path) -> bool:
+    """Whether a folder is in the playlist form."""
+    return (folder / "splits").is_dir()
+
+
+def formatted(caption: str, formatting: str) -> str:
+    """The text to train on: the whole caption, its title, its description, or both joined by
+    `<delimiter>`; ValueError for an unknown formatting."""
+    if formatting not in FORMATTINGS:
+        raise ValueError(f"formatting must be one of {', '.join(FORMATTINGS)}, not {formatting!r}.")
+    text = " ".join(caption.split())
+    if formatting == "standard":
+        return text
+    title, description = split_caption(text)
+    if formatting == "title_only":
+        return title
+    return description if formatting == "description_only" else f"{title} {DELIMITER} {description}"
+
+
+def _read_coco(folder: Path) -> dict[str, list[Item]]:
+    splits: dict[str, list[Item]] = {}
+    for split in SPLITS:
+        captions: dict[str, list[str]] = {}
+        for path in sorted(folder.glob(f"captions_{split}*.json")):
+            data = _read(path)
+            try:
+                for image in data.get("images", ()):
+                    captions.setdefault(str(image["id"]), [])
+                for annotation in data["annotations"]:
+                    text = " ".join(str(annotation["caption"]).split())
+                    captions.setdefault(str(annotation["image_id"]), []).append(text)
+            except (KeyError, TypeError, AttributeError) as error:
+                raise ValueError(f"{path} is not COCO captions JSON: {error!r}.") from error
+        splits[split] = [Item(key=k, captions=tuple(c)) for k, c in captions.items() if c]
+    return _checked(splits, folder)
+
+
+def _read_playlists(folder: Path) -> dict[str, list[Item]]:
+    path = folder / "playlist2artists.json"
+    table = _read(path) if path.is_file() else {}
+    splits: dict[str, list[Item]] = {}
+    for split in SPLITS:
+        path = folder / "splits" / f"{split}.json"
+        items = []
+        for entry in _read(path) if path.is_file() else ():
+            try:
+                key, caption = str(entry["playlist_id"]), str(entry["caption"])
+            except (KeyError, TypeError) as error:
+                raise ValueError(f"{path} needs playlist_id and caption: {error!r}.") from error
+            artists = _ranked(table.get(key, ()))
+            items.append(
+                Item(key=key, captions=(mask_artists(caption, artists.names),), artists=artists)
+            )
+        splits[split] = items
+    return _checked(splits, folder)
+
+
+def _ranked(artists: Any) -> RankedArtists:
+    if isinstance(artists, Mapping):
+        return rank_artists((str(name), float(count)) for name, count in artists.items())
+    return rank_track_artists(str(name) for name in artists)
+
+
+def _checked(splits: dict[str, list[Item]], folder: Path) -> dict[str, list[Item]]:
+    for split in ("train", "val"):
+        if not splits[split]:
+            raise ValueError(f"{folder} has no {split} captions.")
+    return splits
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}.") from error

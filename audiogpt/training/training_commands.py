@@ -1,0 +1,79 @@
+"""The commands `train` (the published trainer's switches) and `train-small` (open data)."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from audiogpt.training.options import OpenDataOptions, PublishedOptions
+
+CHOICES = {
+    "gpt_model_type": ("gpt", "random"),
+    "optimizer_type": ("adamw", "adam"),
+    "formatting": ("standard", "title_only", "description_only", "delimiter"),
+    "fusion": ("sum", "gated", "meshed"),
+}
+HELP = {
+    "features_path": "HDF5 file: <id>_features of images, or <id>_audio and <id>_tags of playlists",
+    "annotation_folder": "COCO captions JSON files, or splits/ and playlist2artists.json",
+    "gpt_model_type": "start from GPT-2's weights (--gpt_path) or from random ones",
+    "train_percentage": "share of the training items kept, with --split_train_data",
+    "tau": "threshold of the SRAU gates",
+    "reinforcement_lr": "learning rate of self-critical training",
+    "reinforcement_epochs": "epochs of self-critical training (0: none)",
+    "playlist_feature": "branches, joined by _: audio, tags, artist",
+    "patience": "evaluations without a better CIDEr before a phase ends",
+    "resume_last": "go on from the newest checkpoint",
+    "resume_best": "go on from the checkpoint with the best CIDEr",
+}
+
+
+def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `train` and `train-small`; every switch is a field of the options."""
+    train = subparsers.add_parser("train", help="train on annotated playlists or images")
+    _add_fields(train, PublishedOptions)
+    train.set_defaults(run=_train)
+    small = subparsers.add_parser("train-small", help="train the bundled captioner from open data")
+    _add_fields(small, OpenDataOptions)
+    small.set_defaults(run=_train_small)
+
+
+def _add_fields(parser: argparse.ArgumentParser, options: Any) -> None:
+    for field in fields(options):
+        flag, kind = f"--{field.name}", str(field.type)
+        if kind == "bool":
+            action: Any = "store_true" if not field.default else argparse.BooleanOptionalAction
+            parser.add_argument(
+                flag, action=action, default=field.default, help=HELP.get(field.name)
+            )
+            continue
+        number = {"int": int, "float": float}.get(kind.removesuffix(" | None"), str)
+        required = field.default is MISSING
+        parser.add_argument(
+            flag,
+            type=Path if "Path" in kind else number,
+            choices=CHOICES.get(field.name),
+            required=required,
+            default=None if required else field.default,
+            help=HELP.get(field.name),
+        )
+
+
+def _chosen(options: argparse.Namespace, kind: Any) -> Any:
+    return kind(**{field.name: getattr(options, field.name) for field in fields(kind)})
+
+
+def _train(options: argparse.Namespace) -> int:
+    from audiogpt.training.published_run import train_published
+
+    print(train_published(_chosen(options, PublishedOptions)))
+    return 0
+
+
+def _train_small(options: argparse.Namespace) -> int:
+    from audiogpt.training.open_data import train_open_data
+
+    print(train_open_data(_chosen(options, OpenDataOptions)))
+    return 0

@@ -1,0 +1,204 @@
+"""The published trainer: its switches, both kinds of annotations, both phases, resuming."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from safetensors.torch import load_file
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from audiogpt.checkpoints import from_pretrained
+from audiogpt.cli import main
+from audiogpt.training.annotations import formatted, read_annotations
+from audiogpt.training.options import PublishedOptions
+from audiogpt.training.published_data import branches, sampled
+from audiogpt.training.published_run import train_published
+from audiogpt.training.vocabulary import train_vocabulary
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("example")
+    script = runpy.run_path(str(ROOT / "scripts" / "make_training_example.py"))
+    script["write_coco"](folder / "coco", images=30, width=2048)
+    script["write_playlists"](folder / "playlists", playlists=40)
+    return folder
+
+
+def _options(folder: Path, data: Path, **changes) -> PublishedOptions:
+    values = {
+        "features_path": data / "playlists" / "features.hdf5",
+        "annotation_folder": data / "playlists" / "annotations",
+        "output": folder, "log_file": folder / "log.txt", "exp_name": "run", "batch_size": 8,
+        "head": 2, "n_embd": 16, "decoder_layer": 1, "gpt_model_type": "random", "vocabulary": 400,
+        "num_train_epochs": 2, "longest": 24, "beam_size": 2, "lr": 5e-3,
+    }  # fmt: skip
+    return PublishedOptions(**{**values, **changes})
+
+
+def test_playlists_are_read_with_masked_artists(data: Path) -> None:
+    items = read_annotations(data / "playlists" / "annotations")
+    assert {split: len(found) for split, found in items.items()} == {
+        "train": 24,
+        "val": 8,
+        "test": 8,
+    }
+    item = items["train"][0]
+    assert item.artists is not None
+    assert "artist" in item.captions[0]
+    assert not any(name in item.captions[0] for name in item.artists.names)
+    assert sum(item.artists.shares) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("formatting", "text"),
+    [
+        ("standard", "<title> a b <description> c d"),
+        ("title_only", "a b"),
+        ("description_only", "c d"),
+        ("delimiter", "a b <delimiter> c d"),
+    ],
+)
+def test_formatting(formatting: str, text: str) -> None:
+    assert formatted("<title> a b  <description> c d", formatting) == text
+
+
+def test_playlist_feature_and_percentage_do_what_they_say(data: Path, tmp_path: Path) -> None:
+    items = read_annotations(data / "playlists" / "annotations")["train"]
+    options = _options(tmp_path, data, playlist_feature="tags_artist")
+    assert [(b.name, b.width) for b in branches(options, items)] == [("tags", 300), ("artists", 10)]
+    few = _options(tmp_path, data, train_percentage=0.25, split_train_data=True)
+    assert len(sampled(items, few)) == 6
+    assert len(sampled(items, _options(tmp_path, data, train_percentage=0.25))) == 24
+    with pytest.raises(ValueError, match="playlist_feature"):
+        branches(_options(tmp_path, data, playlist_feature="audio_lyrics"), items)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("gpt_model_type", "bert", "gpt_model_type"),
+        ("optimizer_type", "sgd", "optimizer_type"),
+        ("train_percentage", 0.0, "train_percentage"),
+    ],
+)
+def test_wrong_switches_are_refused(data: Path, tmp_path: Path, name, value, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        _options(tmp_path, data, **{name: value})
+
+
+def test_missing_data_is_named(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(ValueError, match="neither captions_train"):
+        read_annotations(tmp_path)
+    empty = tmp_path / "empty.hdf5"
+    h5py.File(empty, "w").close()
+    options = _options(tmp_path, data, features_path=empty)
+    with pytest.raises(ValueError, match="<id>_audio, <id>_tags"):
+        train_published(options)
+
+
+@pytest.mark.slow
+def test_both_phases_and_the_switches_reach_the_model(data: Path, tmp_path: Path) -> None:
+    options = _options(
+        tmp_path, data, reinforcement_epochs=1.0, reinforcement_lr=1e-3, tau=0.2,
+        optimizer_type="adam", gradient_accumulation_steps=2, encoder_layer=1,
+    )  # fmt: skip
+    folder = train_published(options)
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["tau"], config["srau"], config["encoder_layer"]) == (0.2, True, 1)
+    assert config["fusion"] == "sum"
+    assert [b["name"] for b in config["branches"]] == ["audio", "tags", "artists"]
+    assert from_pretrained(folder).config.n_layer == 1
+    assert "best CIDEr" in (tmp_path / "log.txt").read_text()
+    first, second = (
+        json.loads(
+            max((tmp_path / "run" / phase).glob("checkpoint-*/trainer_state.json")).read_text()
+        )
+        for phase in ("cross-entropy", "self-critical")
+    )
+    assert first["global_step"] == 2 * 2  # 24 captions, 8 a batch, 2 batches a step, 2 epochs
+    assert any("reward" in entry for entry in second["log_history"])
+    plain = train_published(_options(tmp_path / "other", data, no_srau=True, num_train_epochs=1))
+    assert not any("srau" in name for name in load_file(plain / "model.safetensors"))
+
+
+@pytest.mark.slow
+def test_resume_last_equals_an_unbroken_run(data: Path, tmp_path: Path) -> None:
+    whole = train_published(_options(tmp_path / "whole", data, num_train_epochs=4))
+    import audiogpt.training.trainer as trainer_module
+
+    class Stop(Exception):
+        pass
+
+    def stop_at(self, *args, **kwargs):
+        if self.state.global_step >= 9:
+            raise Stop
+        return kept(self, *args, **kwargs)
+
+    kept = trainer_module.CaptionTrainer.training_step
+    trainer_module.CaptionTrainer.training_step = stop_at  # type: ignore[method-assign]
+    try:
+        with pytest.raises(Stop):
+            train_published(_options(tmp_path / "cut", data, num_train_epochs=4))
+    finally:
+        trainer_module.CaptionTrainer.training_step = kept  # type: ignore[method-assign]
+    cut = _options(tmp_path / "cut", data, num_train_epochs=4, resume_last=True)
+    resumed = train_published(cut)
+    states = [load_file(folder / "model.safetensors") for folder in (whole, resumed)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_the_original_readme_command_runs(data: Path, tmp_path: Path, capsys) -> None:
+    """COCO annotations, detections of width 2048, GPT-2's shape in small: 12 layers, 12 heads."""
+    gpt = tmp_path / "gpt2"
+    items = read_annotations(data / "coco" / "annotations")["train"]
+    captions = [caption for item in items for caption in item.captions]
+    tokenizer = train_vocabulary(captions, size=320)
+    gpt.mkdir()
+    tokenizer.save(str(gpt / "tokenizer.json"))
+    size = tokenizer.get_vocab_size()
+    end = tokenizer.token_to_id("<|endoftext|>")
+    shape = GPT2Config(vocab_size=size, n_positions=32, n_embd=24, n_layer=12, n_head=12,
+                       bos_token_id=end, eos_token_id=end)  # fmt: skip
+    GPT2LMHeadModel(shape).save_pretrained(gpt)
+    command = (
+        f"train --batch_size 50 --head 12 --tau 0.2 --features_path {data}/coco/detections.hdf5 "
+        f"--annotation_folder {data}/coco/annotations --lr 1e-4 --gpt_model_type gpt "
+        f"--random_seed 42 --log_file {tmp_path}/logs/log --exp_name experiment_log "
+        "--decoder_layer 12 --optimizer_type adamw --gradient_accumulation_steps 2 --train_percentage 0.001 "
+        "--split_train_data "
+        f"--gpt_path {gpt} --output {tmp_path}/runs --num_train_epochs 1 --longest 12 --beam_size 2"
+    )
+    assert main(command.split()) == 0
+    folder = Path(capsys.readouterr().out.strip().splitlines()[-1])
+    model = from_pretrained(folder)
+    assert model.config.fusion == "meshed"
+    assert model.config.encoder_layer == 3
+    assert [(b.name, b.width) for b in model.config.branches] == [("image", 2048)]
+    assert (folder / "tokenizer.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_model_learns_what_the_features_say(data: Path, tmp_path: Path) -> None:
+    options = _options(
+        tmp_path, data, annotation_folder=data / "coco" / "annotations",
+        features_path=data / "coco" / "detections.hdf5", num_train_epochs=25, n_embd=32, lr=3e-3,
+        encoder_layer=0, patience=25, eval_batch_size=50,
+    )  # fmt: skip
+    train_published(options)
+    history = json.loads(
+        max(
+            (tmp_path / "run" / "cross-entropy").glob("checkpoint-*/trainer_state.json"),
+            key=lambda path: int(path.parent.name.split("-")[1]),
+        ).read_text()
+    )["log_history"]
+    losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
+    assert losses[-1] < 0.6 * losses[0]
+    assert np.isfinite(losses).all()
