@@ -21,6 +21,7 @@ from audiogpt.audio.musicnn_logmel import (
     SAMPLE_RATE,
     LogMel,
     at_least_one_patch,
+    patch_batch_size,
     patch_times,
 )
 from audiogpt.audio.openl3 import NAMES as OPENL3_NAMES
@@ -68,10 +69,10 @@ class MusicnnVGGEmbedding:
     name = MUSICNN_VGG
     sample_rate = SAMPLE_RATE
     width = VGG_WIDTH
-    batch_size = 8  # patches; see benchmarks/README.md
 
     def __init__(self, *, device: str | torch.device = "cpu") -> None:
         self.device = torch.device(device)
+        self.batch_size = patch_batch_size(self.device)
         self._logmel = LogMel().to(self.device)
         self._network = load_network("MSD_vgg", self.device)
 

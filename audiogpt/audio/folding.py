@@ -19,10 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 
 BATCH_NORM_EPSILON = 1e-3
-# A channel counts as dead when all it can change in its own output is below float32's resolution
-# of that output's usual size (about 1). Features inside the networks stay below INPUT_BOUND.
-DEAD_EFFECT = 1e-7
-INPUT_BOUND = 256.0
+# A channel counts as dead when all it can change in its own output is about float32's resolution of
+# that output's usual size (1 to 8). Layers after the first have dead kernels of 1e-30, so the bound
+# on their inputs hardly matters.
+DEAD_EFFECT = 1e-6
+LOG_MEL_BOUND = 16.0  # of a normalised log-mel, even of sound far above full scale
+FEATURE_BOUND = 1024.0  # of features inside the networks, which reach some hundred
 
 Array = np.ndarray
 
@@ -55,7 +57,14 @@ def batch_norm_affine(
 
 
 def fold_conv(
-    kernel: Array, bias: Array, scale: Array, shift: Array, *, prune: bool, ones: bool
+    kernel: Array,
+    bias: Array,
+    scale: Array,
+    shift: Array,
+    *,
+    prune: bool,
+    ones: bool,
+    input_bound: float = FEATURE_BOUND,
 ) -> FoldedConv:
     """Fold ``conv -> ReLU -> (s, t) -> maximum`` into "convolution, maximum, clamp".
 
@@ -63,9 +72,10 @@ def fold_conv(
         kernel: ``(out, in, ...)``; bias, scale, shift: ``(out,)``.
         prune: take dead channels out.
         ones: append the channel of ones where a dead channel's constant is not zero.
+        input_bound: no input is larger in magnitude.
     """
     kernel, bias = kernel.astype(np.float64), bias.astype(np.float64)
-    reach = np.abs(kernel).reshape(len(kernel), -1).sum(1) * np.abs(scale) * INPUT_BOUND  # (out,)
+    reach = np.abs(kernel).reshape(len(kernel), -1).sum(1) * np.abs(scale) * input_bound  # (out,)
     dead = (reach < DEAD_EFFECT) if prune else np.zeros(len(kernel), bool)
     live = np.flatnonzero(~dead)
     constants = np.where(dead, scale * np.maximum(bias, 0.0) + shift, 0.0)

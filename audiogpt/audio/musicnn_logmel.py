@@ -20,6 +20,8 @@ PATCH_FRAMES = 187
 PATCH_HOP = PATCH_FRAMES * HOP_LENGTH  # samples between patches, which do not overlap
 PATCH_SECONDS = PATCH_HOP / SAMPLE_RATE  # 2.992
 COMPRESSION = 10_000.0
+# On a CPU the features of two patches stay in the caches; larger batches are slower.
+CPU_BATCH, DEVICE_BATCH = 2, 32
 
 # Frame f is centred on sample 256 f, so a patch reads half an FFT before its first centre and
 # exists once its last frame's centre lies within the sound; the remainder is dropped.
@@ -82,3 +84,8 @@ def patch_times(first: int, count: int) -> np.ndarray:
     """Seconds ``[start, end)`` of patches first, first + 1, …, float32 ``(count, 2)``."""
     edges = np.arange(first, first + count + 1) * PATCH_SECONDS
     return np.stack([edges[:-1], edges[1:]], axis=1).astype(np.float32)
+
+
+def patch_batch_size(device: torch.device) -> int:
+    """Patches to process at once on this device; measured, see benchmarks/README.md."""
+    return CPU_BATCH if device.type == "cpu" else DEVICE_BATCH

@@ -28,6 +28,7 @@ Content = Literal["music", "env"]
 CONTENTS = ("music", "env")
 CAPTION_HOP_SECONDS = 1.0  # one row per second; ten times cheaper than the official default
 PARITY_HOP_SECONDS = 0.1  # the openl3 package's default
+CPU_BATCH, DEVICE_BATCH = 1, 16  # windows at once; measured, see benchmarks/README.md
 NAMES = tuple(
     f"openl3-{content}-{representation}-{width}"
     for content in CONTENTS
@@ -44,7 +45,6 @@ class OpenL3Embedding:
     """
 
     sample_rate = SAMPLE_RATE
-    batch_size = 4  # windows; see benchmarks/README.md
 
     def __init__(
         self,
@@ -64,6 +64,7 @@ class OpenL3Embedding:
         self.name = f"openl3-{content}-{representation}-{width}"
         self.width = int(width)
         self.device = torch.device(device)
+        self.batch_size = CPU_BATCH if self.device.type == "cpu" else DEVICE_BATCH
         before = WINDOW // 2 if center else 0
         # Zeros are added up to a whole hop, so a window exists as soon as the one before it did
         # not reach the end of the sound.

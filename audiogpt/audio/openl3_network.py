@@ -72,16 +72,18 @@ class OpenL3Network(nn.Module):
                 scale, shift = batch_norm_affine(*weights.batch_norms[i + 1])
             conv = nn.Conv2d(CHANNELS[i], CHANNELS[i + 1], KERNEL, padding=1)
             folded = kernel.astype(np.float64) * scale  # (3, 3, in, out)
+            # Channels last: the layout that CPU convolutions and poolings are fastest in.
             conv.weight.data = torch.from_numpy(
                 np.ascontiguousarray(folded.transpose(3, 2, 0, 1), dtype=np.float32)
-            )
+            ).contiguous(memory_format=torch.channels_last)
             conv.bias = nn.Parameter(torch.from_numpy((bias * scale + shift).astype(np.float32)))
             self.convolutions.append(conv)
         self.requires_grad_(False)
 
     def forward(self, spectrograms: Tensor) -> Tensor:
         """Map ``(N, F, T)`` decibels to ``(N, width)``, in (frequency, time, channel) order."""
-        x = (spectrograms * self.scale + self.shift)[:, None]  # (N, 1, F, T)
+        x = spectrograms * self.scale + self.shift  # (N, F, T)
+        x = x.unsqueeze(3).permute(0, 3, 1, 2)  # (N, 1, F, T), by its strides channels last
         last = len(self.convolutions) - 1
         for i, convolution in enumerate(self.convolutions):
             x = convolution(x)

@@ -15,6 +15,7 @@ from audiogpt.audio.musicnn_logmel import (
     SAMPLE_RATE,
     LogMel,
     at_least_one_patch,
+    patch_batch_size,
     patch_times,
 )
 from audiogpt.audio.tag_confidence import confidences
@@ -63,10 +64,10 @@ class Tagger:
 
     sample_rate = SAMPLE_RATE
     labels = LABELS
-    batch_size = 4  # patches; see benchmarks/README.md
 
     def __init__(self, *, device: str | torch.device = "cpu") -> None:
         self.device = torch.device(device)
+        self.batch_size = patch_batch_size(self.device)
         self._logmel = LogMel().to(self.device)
         self._msd = load_network("MSD_musicnn", self.device)
         self._mtt = load_network("MTT_musicnn", self.device)
