@@ -139,6 +139,25 @@ def test_the_pipeline_gives_what_the_model_gives(converted: Path, tmp_path: Path
     )
 
 
+def test_a_playlist_from_the_command_line(
+    converted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracks = [
+        {"id": clip.name, "artist": "Air", "tags": ["Rock", "xyzzy"]} for clip in EXAMPLES[:2]
+    ]
+    path = tmp_path / "playlist.json"
+    path.write_text(json.dumps({"id": "mine", "tracks": tracks}))
+    arguments = ["caption", "--playlist", str(path), "--audio-dir", str(EXAMPLES[0].parent)]
+    settings = ["--checkpoint", str(converted), "--max-tokens", "4", "--json", "--device", "cpu"]
+    assert main([*arguments, *settings]) == 0
+    said = capsys.readouterr()
+    result = json.loads(said.out)
+    assert len(result["tokens"]) == 4
+    assert len(result["rows"]["audio"]) == 2  # one row per track
+    assert result["rows"]["tags"] == ["rock"] and "xyzzy" in said.err
+    assert result["rows"]["artists"] == ["Air"]
+
+
 def test_formatting_is_kept(tmp_path: Path) -> None:
     source = small_published(tmp_path / "source", formatting="title_only")
     assert convert(source, tmp_path / "out") == 0
