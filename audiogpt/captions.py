@@ -35,6 +35,8 @@ PUBLISHED_PAD = "+="
 FIRST_ARTIST, LAST_ARTIST = 0xE000, 0xE3FF
 PRIVATE = re.compile(f"[{chr(FIRST_ARTIST)}-{chr(LAST_ARTIST)}]")
 CLOSING = re.compile(r"[.,;:!?…)\]»”]+")
+DASHES = "-–—"
+OPENING = "([{\"'“‘«/#@" + DASHES  # what a word may follow without a space
 # What transformers 4.2.2 removes after decoding: spaces before these.
 CLEANED_UP = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
 
@@ -153,8 +155,7 @@ def _own_text(tokenizer: CaptionTokenizer, ids: Sequence[int]) -> tuple[str, lis
     for position, (index, piece) in enumerate(_pieces(tokenizer, ids)):
         if index in tokenizer.artist_ids:
             piece = chr(FIRST_ARTIST + tokenizer.artist_ids[index])
-            # A vocabulary may hold the token without the space before it.
-            if text and (text[-1].isalnum() or _is_artist(text[-1]) or text[-1] in ".,;:!?>&"):
+            if _needs_space(text):
                 piece = " " + piece
         elif text and _is_artist(text[-1]) and piece[:1].isalnum():
             piece = " " + piece
@@ -182,6 +183,13 @@ def _pieces(tokenizer: CaptionTokenizer, ids: Sequence[int]) -> list[tuple[int, 
         piece = " " if index == tokenizer.bos_id else text[start:end]
         pieces.append((index, PRIVATE.sub(REPLACEMENT, piece)))
     return pieces
+
+
+def _needs_space(text: str) -> bool:
+    """Whether a name after `text` needs a space, which its token may have swallowed."""
+    if not text or text[-1].isspace():
+        return False
+    return text[-1] not in OPENING or (text[-1] in DASHES and text[-2:-1] == " ")
 
 
 def _is_artist(character: str) -> bool:

@@ -91,10 +91,17 @@ def test_spaces_that_the_vocabulary_swallows_are_put_back(tokenizer: CaptionToke
     altered = Tokenizer.from_str(tokenizer.tokenizer.to_str())
     altered.add_special_tokens([AddedToken(t, lstrip=True, normalized=False) for t in SPECIAL])
     stripping = CaptionTokenizer(altered)
-    ids = stripping.encode("<description> songs of artist0 and artist1, artist2")
-    assert read_caption(stripping, ids, artists=NAMES).description == (
-        "songs of Daft Punk and AC/DC, P!nk"
-    )
+    for text in (
+        "songs of artist0 and artist1, artist2",
+        "songs – artist0 (artist1) and “artist2”",
+        "a artist0/artist1 mix: artist2's",
+        "well-artist0",
+    ):
+        spoken = text
+        for rank, name in enumerate(NAMES):
+            spoken = spoken.replace(f"artist{rank}", name)
+        caption = read_caption(stripping, stripping.encode(f"<description> {text}"), artists=NAMES)
+        assert caption.description == spoken
 
 
 def test_punctuation_belongs_to_the_word_before(tokenizer: CaptionTokenizer) -> None:
