@@ -21,7 +21,8 @@ from audiogpt.training.collate import IGNORED, Collator, as_rows
 from audiogpt.training.dataset import Example, ScheduledViews, make_example
 from audiogpt.training.losses import CaptioningLoss, caption_log_probabilities
 from audiogpt.training.open_data import train_open_data
-from audiogpt.training.options import OpenDataOptions
+from audiogpt.training.options import OpenDataOptions, PolishOptions
+from audiogpt.training.polish import polish_open_data
 from audiogpt.training.sources import read_sources
 from audiogpt.training.views import View
 from audiogpt.training.vocabulary import train_vocabulary
@@ -173,6 +174,29 @@ def test_training_learns_and_the_checkpoint_writes_captions(tmp_path: Path) -> N
     both = list(write_captions(model, tokenizer, [example, EXAMPLES[0]], Decoding(**decoding)))
     assert both[0].tokens == one.tokens
     assert len(one.tokens) <= 12
+
+
+def test_polishing_starts_from_a_checkpoint_and_changes_it(tmp_path: Path) -> None:
+    caps = write_musiccaps(tmp_path / "caps.csv", rows=230)
+    start = train_open_data(_options(tmp_path / "run", caps, steps=4, save_every=4))
+    options = PolishOptions(
+        checkpoint=start,
+        musiccaps=caps,
+        output=tmp_path / "polish",
+        steps=2,
+        batch_size=2,
+        captions=2,
+        evaluate_every=2,
+        bf16=False,
+        lr=1e-3,
+    )
+    folder = polish_open_data(options)
+    before, after = (load_file(path / "model.safetensors") for path in (start, folder))
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    assert json.loads((folder / "polish.json").read_text())["steps"] == 2
+    with (folder / "polish_curve.csv").open() as file:
+        assert any(row["reward"] for row in csv.DictReader(file))
 
 
 def test_rows_reach_the_model_as_their_own_types() -> None:

@@ -172,8 +172,8 @@ def test_the_original_readme_command_runs(data: Path, tmp_path: Path, capsys) ->
         f"train --batch_size 50 --head 12 --tau 0.2 --features_path {data}/coco/detections.hdf5 "
         f"--annotation_folder {data}/coco/annotations --lr 1e-4 --gpt_model_type gpt "
         f"--random_seed 42 --log_file {tmp_path}/logs/log --exp_name experiment_log "
-        "--decoder_layer 12 --optimizer_type adamw --gradient_accumulation_steps 2 --train_percentage 0.001 "
-        "--split_train_data "
+        "--decoder_layer 12 --optimizer_type adamw --gradient_accumulation_steps 2 "
+        "--train_percentage 0.001 --split_train_data "
         f"--gpt_path {gpt} --output {tmp_path}/runs --num_train_epochs 1 --longest 12 --beam_size 2"
     )
     assert main(command.split()) == 0

@@ -22,7 +22,7 @@ from audiogpt.training.dataset import ScheduledViews, make_example
 from audiogpt.training.embeddings import load_embeddings
 from audiogpt.training.losses import CaptioningLoss
 from audiogpt.training.musiccaps import read_musiccaps
-from audiogpt.training.options import OpenDataOptions
+from audiogpt.training.options import OpenDataOptions, PolishOptions
 from audiogpt.training.pairs import Pair
 from audiogpt.training.sources import Sources, read_sources
 from audiogpt.training.titles import compose_title
@@ -34,7 +34,7 @@ from audiogpt.training.vocabulary import train_vocabulary
 logger = logging.getLogger(__name__)
 
 LONGEST_CAPTION = 160  # tokens
-DECODING = {"beams": 4, "max_tokens": 110, "length_penalty": 0.9, "no_repeat_ngram": 4}
+DECODING = {"beams": 4, "max_tokens": 110, "length_penalty": 0.9, "no_repeat_ngram": 3}
 
 
 def train_open_data(options: OpenDataOptions) -> Path:
@@ -52,19 +52,16 @@ def train_open_data(options: OpenDataOptions) -> Path:
         grooves=options.grooves,
         seed=options.seed,
     )
-    embeddings = _read_embeddings(options)
+    embeddings = read_embeddings(options)
     tokenizer = CaptionTokenizer(
         train_vocabulary(_vocabulary_texts(sources, options), size=options.vocabulary)
     )
     tokenizer.save(options.output)
     model = AudioGPT(make_config(options, tokenizer))
     average = WeightAverage(model, decay=options.average_decay)
-    held = read_musiccaps(options.musiccaps, "validation")
     trainer = CaptionTrainer(
         model=CaptioningLoss(model, label_smoothing=options.label_smoothing),
-        validation=Validation(
-            tokenizer, held, [make_example(_as_view(p), tokenizer, {}) for p in held]
-        ),
+        validation=validation_set(options.musiccaps, tokenizer),
         average=average,
         args=_arguments(options),
         train_dataset=ScheduledViews(
@@ -86,7 +83,7 @@ def train_open_data(options: OpenDataOptions) -> Path:
     folder = options.output / "model"
     write_checkpoint(model, tokenizer, folder)
     write_curve(trainer.state.log_history, folder)
-    (folder / "training.json").write_text(json.dumps(_plain(options), indent=2) + "\n")
+    (folder / "training.json").write_text(json.dumps(plain_options(options), indent=2) + "\n")
     return folder
 
 
@@ -120,16 +117,18 @@ def write_checkpoint(model: AudioGPT, tokenizer: CaptionTokenizer, folder: Path)
     tokenizer.save(folder)
 
 
-def write_curve(history: list[dict[str, Any]], folder: Path) -> None:
-    """The training curve as training_curve.csv and .png."""
-    names = ["step", "loss", "learning_rate", "eval_loss", "eval_cider"]
+def write_curve(
+    history: list[dict[str, Any]], folder: Path, *, name: str = "training_curve"
+) -> None:
+    """The curve as `name`.csv and .png."""
+    names = ["step", "loss", "reward", "learning_rate", "eval_loss", "eval_cider"]
     names += ["eval_tag_words_used", "eval_instruments_supported"]
     rows: dict[int, dict[str, Any]] = {}
     for entry in history:
         rows.setdefault(entry["step"], {"step": entry["step"]}).update(
-            {name: round(entry[name], 6) for name in names[1:] if name in entry}
+            {key: round(entry[key], 6) for key in names[1:] if key in entry}
         )
-    with (folder / "training_curve.csv").open("w", newline="", encoding="utf-8") as file:
+    with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(rows[step] for step in sorted(rows))
@@ -137,15 +136,18 @@ def write_curve(history: list[dict[str, Any]], folder: Path) -> None:
 
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     axes = figure.subplots(1, 2)
-    panels = ((("loss", "eval_loss"), "nats per token"), (tuple(names[4:]), "percent"))
+    panels = (
+        (("loss", "reward", "eval_loss"), "nats per token, or reward"),
+        (tuple(names[5:]), "percent"),
+    )
     for axis, (panel, label) in zip(axes, panels, strict=True):
-        for name in panel:
-            points = [(s, rows[s][name]) for s in sorted(rows) if name in rows[s]]
+        for key in panel:
+            points = [(step, rows[step][key]) for step in sorted(rows) if key in rows[step]]
             if points:
-                axis.plot(*zip(*points, strict=True), label=name)
+                axis.plot(*zip(*points, strict=True), label=key)
         axis.set(xlabel="step", ylabel=label)
         axis.legend(fontsize=7)
-    figure.savefig(folder / "training_curve.png", dpi=90)
+    figure.savefig(folder / f"{name}.png", dpi=90)
 
 
 def _as_view(pair: Pair) -> View:
@@ -167,7 +169,14 @@ def _vocabulary_texts(sources: Sources, options: OpenDataOptions) -> list[str]:
     return [*sources.texts(), *drawn]
 
 
-def _read_embeddings(options: OpenDataOptions) -> dict[str, Any]:
+def validation_set(musiccaps: Path, tokenizer: CaptionTokenizer) -> Validation:
+    """The cut of MusicCaps' training rows that checkpoints are chosen by."""
+    held = read_musiccaps(musiccaps, "validation")
+    return Validation(tokenizer, held, [make_example(_as_view(p), tokenizer, {}) for p in held])
+
+
+def read_embeddings(options: OpenDataOptions | PolishOptions) -> dict[str, Any]:
+    """Embeddings of the audio sources that the options name."""
     rows: dict[str, Any] = {}
     for name, wanted in (("incompetech", options.incompetech), ("grooves", options.grooves)):
         if wanted is not None:
@@ -206,6 +215,6 @@ def _arguments(options: OpenDataOptions) -> TrainingArguments:
     )
 
 
-def _plain(options: OpenDataOptions) -> dict[str, Any]:
+def plain_options(options: OpenDataOptions | PolishOptions) -> dict[str, Any]:
     """The options as JSON, without this machine's folders."""
     return {k: v.name if isinstance(v, Path) else v for k, v in asdict(options).items()}

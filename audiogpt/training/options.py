@@ -90,3 +90,30 @@ class PublishedOptions:
             raise ValueError("train_percentage is a share in (0, 1].")
         if self.resume_last and self.resume_best:
             raise ValueError("Resume from the last or the best checkpoint, not both.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolishOptions:
+    """Self-critical training of a finished small captioner on its MusicCaps training rows."""
+
+    checkpoint: Path
+    musiccaps: Path
+    output: Path
+    incompetech: Path | None = None
+    grooves: Path | None = None
+    embeddings: Path | None = None
+    steps: int = 150
+    batch_size: int = 16
+    captions: int = 4  # drawn per row
+    lr: float = 3e-5
+    warmup: int = 10
+    coverage: float = 1.0
+    invention: float = 0.15
+    cross_entropy: float = 0.5  # weight of the ordinary mixture beside the reward
+    average_decay: float = 0.97
+    max_grad_norm: float = 1.0
+    evaluate_every: int = 50
+    bf16: bool = True
+    seed: int = 7
+    threads: int = 0
+    resume: bool = False

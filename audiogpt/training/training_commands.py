@@ -1,4 +1,4 @@
-"""The commands `train` (the published trainer's switches) and `train-small` (open data)."""
+"""Commands that train: `train` has the published switches, the others make the bundled model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from audiogpt.training.options import OpenDataOptions, PublishedOptions
+from audiogpt.training.options import OpenDataOptions, PolishOptions, PublishedOptions
 
 CHOICES = {
     "gpt_model_type": ("gpt", "random"),
@@ -31,13 +31,18 @@ HELP = {
 
 
 def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `train` and `train-small`; every switch is a field of the options."""
+    """Add the training commands; every switch is a field of the options."""
     train = subparsers.add_parser("train", help="train on annotated playlists or images")
     _add_fields(train, PublishedOptions)
     train.set_defaults(run=_train)
     small = subparsers.add_parser("train-small", help="train the bundled captioner from open data")
     _add_fields(small, OpenDataOptions)
     small.set_defaults(run=_train_small)
+    polish = subparsers.add_parser(
+        "polish-small", help="self-critical training of a checkpoint of train-small"
+    )
+    _add_fields(polish, PolishOptions)
+    polish.set_defaults(run=_polish_small)
 
 
 def _add_fields(parser: argparse.ArgumentParser, options: Any) -> None:
@@ -76,4 +81,11 @@ def _train_small(options: argparse.Namespace) -> int:
     from audiogpt.training.open_data import train_open_data
 
     print(train_open_data(_chosen(options, OpenDataOptions)))
+    return 0
+
+
+def _polish_small(options: argparse.Namespace) -> int:
+    from audiogpt.training.polish import polish_open_data
+
+    print(polish_open_data(_chosen(options, PolishOptions)))
     return 0
