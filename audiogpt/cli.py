@@ -16,6 +16,7 @@ COMMAND_MODULES = (
     "audiogpt.caption_command",
     "audiogpt.audio.commands",
     "audiogpt.playntell.commands",
+    "audiogpt.gpt2_command",
     "audiogpt.training.commands",
 )
 

@@ -81,6 +81,11 @@ def gpt2_folder(source: str | os.PathLike[str]) -> Path:
         ) from error
 
 
+def gpt2_width(folder: Path) -> int:
+    """n_embd of a GPT-2 folder; raises CheckpointError."""
+    return int(_read_settings(folder)["n_embd"])
+
+
 def _read_settings(folder: Path) -> dict[str, Any]:
     """The fields of our configuration that GPT-2's config.json decides."""
     path = folder / CONFIG_FILE

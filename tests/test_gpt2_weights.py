@@ -10,20 +10,25 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from audiogpt.cli import main
 from audiogpt.config import PLAYNTELL_BRANCHES, BranchConfig
 from audiogpt.context import FeatureRows
 from audiogpt.gpt2 import from_gpt2
 from audiogpt.layers import Cache
+from audiogpt.pipeline import Captioner
+from audiogpt.request import CaptionRequest, Decoding, Tag
 
 SHAPES = [(2, 32, 2), (3, 48, 4)]  # layers, width, heads
 
 
-def make_gpt2(folder: Path, *, layers: int, width: int, heads: int, **changes) -> GPT2LMHeadModel:
+def make_gpt2(
+    folder: Path, *, layers: int, width: int, heads: int, vocab_size: int = 211
+) -> GPT2LMHeadModel:
     torch.manual_seed(layers)
     config = GPT2Config(
-        n_layer=layers, n_embd=width, n_head=heads, n_positions=80, vocab_size=211, **changes
+        n_layer=layers, n_embd=width, n_head=heads, n_positions=80, vocab_size=vocab_size
     )
-    config.bos_token_id = config.eos_token_id = 210
+    config.bos_token_id = config.eos_token_id = vocab_size - 1
     gpt2 = GPT2LMHeadModel(config).eval()
     with torch.no_grad():  # large enough that greedy decoding does not repeat one token
         for parameter in gpt2.parameters():
@@ -159,3 +164,24 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 def test_options_that_the_weights_decide_are_refused(gpt2) -> None:
     with pytest.raises(ValueError, match="n_layer"):
         from_gpt2(gpt2[1], n_layer=1)
+
+
+def test_the_command_writes_a_checkpoint(
+    tmp_path: Path, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder like any other, with GPT-2's numbers in it; only its branches are fresh."""
+    theirs = make_gpt2(tmp_path / "gpt2", layers=2, width=32, heads=2)
+    (tmp_path / "gpt2" / "tokenizer.json").write_bytes(
+        (tiny_checkpoint / "tokenizer.json").read_bytes()
+    )
+    assert main(["from-gpt2", str(tmp_path / "gpt2"), str(tmp_path / "out")]) == 2
+    assert "tokens, but the model only 211" in capsys.readouterr().err
+
+    theirs = make_gpt2(tmp_path / "gpt2", layers=2, width=32, heads=2, vocab_size=320)
+    assert main(["from-gpt2", str(tmp_path / "gpt2"), str(tmp_path / "out")]) == 0
+    captioner = Captioner.from_pretrained(tmp_path / "out", device="cpu")
+    found = captioner.model.transformer.h[1].mlp.c_fc.weight
+    assert torch.equal(found, theirs.transformer.h[1].mlp.c_fc.weight)
+    assert captioner.config.eos_token_id == captioner.tokenizer.eos_id
+    request = CaptionRequest(tags=(Tag(text="rock"),), decoding=Decoding(max_tokens=5))
+    assert len(captioner.caption(request).tokens) <= 5
