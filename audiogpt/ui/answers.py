@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 # A page is redrawn at most this often while words stream in: more costs time and shows nothing.
 STREAM_INTERVAL = 0.06  # s
+# A caption that is done sooner than this is shown at once, without its making.
+STREAM_PATIENCE = 0.3  # s
 FAILURE = "Something went wrong on the server; the caption was not made. Try again."
 
 
@@ -36,7 +38,8 @@ def answering(handler: Callable[..., Iterator[dict[str, Any]]]) -> Callable[...,
     def wrapped(self: Answers, text: Any) -> Iterator[str]:
         run = 0
         try:
-            run = int(read_json(text).get("run", 0))
+            said = read_json(text).get("run")
+            run = said if isinstance(said, int) else 0
             answer: dict[str, Any] = {}
             for more in handler(self, read_message(text)):
                 answer |= more
@@ -66,7 +69,7 @@ class Answers:
             request = self._tagged(message)
             tags = [dataclasses.asdict(tag) for tag in request.tags] if message.auto else None
             yield {"heard": heard, "auto_tags": tags}
-        shown = 0.0
+        shown = started + STREAM_PATIENCE - STREAM_INTERVAL
         for item in self.captioner.stream(request):
             if self.memory.unwanted(message.page, message.run):
                 yield {"stopped": True, "done": True}

@@ -21,8 +21,8 @@ function restoreEntry(entry) {
   selectTrack(state.tracks.length ? 0 : -1);
   renderTracks();
   renderSteer();
-  flight.run += 1; // an answer still on its way belongs to other settings
-  if (flight.asked > flight.done) server.supersede([page + ":caption", flight.run]);
+  dropFlight();
+  setBusy(false, "Restored.");
   showAnswer(entry.answer, null);
   announce("Restored: " + entry.text);
 }

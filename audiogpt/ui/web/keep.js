@@ -15,7 +15,7 @@ function link() {
 
 // A saved caption: its settings come back; with the same audio at hand it can be made again.
 async function loadJson(file) {
-  const note = by("load-note");
+  const say = (words) => { by("load-note").textContent = words; };
   try {
     if (file.size > 8e6) throw new Error("This file is too large to be a saved caption.");
     const text = await file.text();
@@ -26,6 +26,8 @@ async function loadJson(file) {
     const reply = JSON.parse(await server.restore(JSON.stringify(saved.result)));
     if (reply.error) throw new Error(reply.error);
     const { result, why } = reply;
+    dropFlight();
+    setBusy(false, "Loaded.");
     applySettings(result.request);
     renderSteer();
     const wanted = result.request.tracks;
@@ -39,17 +41,17 @@ async function loadJson(file) {
     }
     showAnswer({ result, why: result.trace ? why : null, key: null }, null);
     const same = reply.same_checkpoint ? "" : " It was written by another checkpoint (" + result.checkpoint + "), so making it again may give other words.";
-    if (!here) note.textContent = "Loaded as it was saved. To make it again, add " + wanted.map((t) => t.name || "its audio").join(", ") + "." + same;
+    if (!here) say("Loaded as it was saved. To make it again, add " + wanted.map((t) => t.name || "its audio").join(", ") + "." + same);
     else {
-      note.textContent = "Loaded, and making it again\u2026";
+      say("Loaded, and making it again\u2026");
       const saidBefore = captionText(result);
       view.expect = (answer) => {
-        note.textContent = (captionText(answer.result) === saidBefore ? "Loaded and made again: the same caption." : "Loaded, but made again it reads differently.") + same;
+        say((captionText(answer.result) === saidBefore ? "Loaded and made again: the same caption." : "Loaded, but made again it reads differently.") + same);
       };
       ask(true);
     }
   } catch (error) {
-    note.textContent = "";
+    say("");
     showError(error.message);
   }
 }

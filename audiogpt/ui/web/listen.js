@@ -83,12 +83,12 @@ function renderTracks() {
       onclick: () => selectTrack(index),
     }, track.name);
     const line = h("div", { class: "track-line" }, name,
-      h("span", { class: "soft small" }, track.seconds ? clock(track.seconds) : ""), artist, remove);
+      h("span", { class: "soft small" }, track.seconds ? clock(track.seconds) : ""), remove);
     const weight = many && sliderRow({
       name: "weight", label: "Weight of " + track.name, value: track.weight, show: percent,
       input: (value) => { track.weight = value; changed(); },
     });
-    return h("li", { class: "track" }, line, weight && h("ul", { class: "sliders" }, weight));
+    return h("li", { class: "track" }, line, artist, weight && h("ul", { class: "sliders" }, weight));
   }));
 }
 

@@ -22,18 +22,15 @@ function ask(deliberate) {
     flight.superseded = flight.asked;
     server.supersede([page + ":caption", flight.run]);
   }
-  flight.asked = flight.run;
-  flight.shown = flight.run;
+  note({ asked: flight.run, shown: flight.run });
   holdHeight();
   setBusy(true, state.tracks.some((track) => !track.heard) ? "Listening\u2026" : "Writing\u2026");
   send("caption");
 }
 
 function stop() {
-  flight.run += 1;
-  flight.shown = flight.run;
-  flight.done = flight.asked;
-  for (const kind of ["caption", "segments"]) server.supersede([page + ":" + kind, flight.run]);
+  dropFlight();
+  server.supersede([page + ":segments", flight.run]);
   setBusy(false, "Stopped.");
   if (through.running) { through.running = false; renderThrough(); }
   if (view.answer) renderWords();
@@ -63,9 +60,8 @@ const PATIENCE = 450; // ms
 
 function takeCaption(answer) {
   if (answer.run < flight.shown) return;
-  if (answer.done) flight.done = Math.max(flight.done, answer.run);
   if (answer.error) {
-    flight.done = Math.max(flight.done, answer.run);
+    note({ done: Math.max(flight.done, answer.run) });
     setBusy(false, "No caption.");
     return showError(answer.error);
   }
@@ -90,6 +86,7 @@ function takeCaption(answer) {
       setBusy(false, "Done in " + ((performance.now() - flight.since) / 1000).toFixed(2) + " s");
       if (view.expect) { view.expect(view.answer); view.expect = null; }
       remember(view.answer);
+      note({ done: Math.max(flight.done, answer.run) });
     }
   }
 }

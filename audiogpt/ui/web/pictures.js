@@ -12,14 +12,21 @@ function layerMatrix(result, part) {
   return trace.alpha.map((_, l) => words.map((word) => mean(tokensOf(word).map((t) => value(l, t)))));
 }
 
+// Cells are as wide as the room allows, so that a short caption fills its line.
+const LEFT = 26;
+const cellWidth = (words) => {
+  const room = panels.why.clientWidth || by("hero").clientWidth || 600;
+  return Math.max(15, Math.min(34, Math.floor((room - LEFT - 44) / words)));
+};
+
 function heatPanel(result, part, matrix, top, onpick) {
-  const cell = 15, rows = matrix.length, high = rows * cell;
-  const width = matrix[0].length * cell, left = 26;
+  const tall = 15, cell = cellWidth(matrix[0].length), rows = matrix.length, high = rows * tall;
+  const width = matrix[0].length * cell, left = LEFT;
   let best = [0, 0];
   const cells = matrix.map((row, l) => row.map((value, w) => {
     if (value > matrix[best[0]][best[1]]) best = [l, w];
     return svg("rect", {
-      x: left + w * cell, y: (rows - 1 - l) * cell, width: cell, height: cell, fill: COLOURS[part],
+      x: left + w * cell, y: (rows - 1 - l) * tall, width: cell, height: tall, fill: COLOURS[part],
       "fill-opacity": (value / (top || 1)).toFixed(3),
     });
   }));
@@ -36,7 +43,7 @@ function heatPanel(result, part, matrix, top, onpick) {
   const locate = (event) => {
     const rect = drawing.getBoundingClientRect();
     const w = Math.floor((event.clientX - rect.left - left) / cell);
-    const l = rows - 1 - Math.floor((event.clientY - rect.top) / cell);
+    const l = rows - 1 - Math.floor((event.clientY - rect.top) / tall);
     return words[w] !== undefined && matrix[l] ? [l, w] : null;
   };
   drawing.addEventListener("click", (event) => { const at = locate(event); if (at) onpick(at[1]); });
@@ -44,11 +51,11 @@ function heatPanel(result, part, matrix, top, onpick) {
 }
 
 function wordAxis(words) {
-  const cell = 15, left = 26, high = 74;
+  const cell = cellWidth(words.length), left = LEFT, high = 74;
   return svg("svg", { width: left + words.length * cell + 40, height: high, class: "axis", "aria-hidden": "true" },
     words.map((word, w) => svg("text", {
       class: "tick turned" + (w === view.word ? " strong" : ""),
-      transform: "translate(" + (left + w * cell + 4) + ",6) rotate(55)",
+      transform: "translate(" + (left + (w + 0.5) * cell - 4) + ",6) rotate(55)",
     }, word.text.slice(0, 14))));
 }
 
@@ -149,6 +156,7 @@ function drawTime(answer) {
   return h("div", { class: "time" },
     h("p", { class: "small" }, chosen ? ["Where ", h("strong", {}, "\u201c" + words[view.word].text + "\u201d"), " listened"] : "Where the whole caption listened",
       h("span", { class: "soft" }, R === 1 ? " \u2014 one segment: its attention is 1 by construction, only the gate informs." :
+        result.request.strengths.audio === 0 ? " \u2014 without audio (strength 0) this attention had no effect." :
         " \u2014 " + percent(Math.max(0, 1 - shown.reduce((a, b) => a + b, 0))) + " of it rested on no segment.")),
     drawing,
     h("div", { class: "row plays" }, [...shown.keys()].sort((a, b) => shown[b] - shown[a]).slice(0, 3).map((r) =>

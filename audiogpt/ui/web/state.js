@@ -30,6 +30,12 @@ const view = {
 
 const flight = { run: 0, asked: 0, done: 0, superseded: 0, since: 0 };
 
+// The newest run asked for and the newest one answered: equal when the page is at rest.
+function note(changes) {
+  Object.assign(flight, changes);
+  Object.assign(element.firstElementChild.dataset, { asked: flight.asked, done: flight.done });
+}
+
 const hasInput = () =>
   state.tracks.length > 0 || state.tags.length > 0 || state.artists.length > 0;
 
@@ -53,10 +59,31 @@ function send(kind, extra) {
   trigger(EVENTS[kind]);
 }
 
+// Whatever is still being made is no longer wanted: its answers will be ignored.
+function dropFlight() {
+  flight.run += 1;
+  note({ shown: flight.run, done: flight.asked });
+  server.supersede([page + ":caption", flight.run]);
+}
+
+// Artists as the model gets them: shares normalised, largest first, ten of them; [name, share].
+function rankArtists({ artists, tracks }) {
+  let shares = artists.map(({ name, share }) => [name, share]);
+  if (!shares.length) {
+    const counts = new Map();
+    for (const { artist, weight } of tracks)
+      if (artist.trim() && weight > 0) counts.set(artist.trim(), (counts.get(artist.trim()) || 0) + 1);
+    shares = [...counts];
+  }
+  const total = shares.reduce((sum, [, share]) => sum + share, 0);
+  return shares.filter(([, share]) => share > 0).map(([name, share]) => [name, share / total])
+    .sort((a, b) => b[1] - a[1]).slice(0, 10);
+}
+
 // The settings a link carries: never the audio, nor its name.
 function settingsData() {
   const { tags, artists, strengths, decoding, seed } = requestData();
-  return { v: 1, tags, artists, strengths, decoding, seed };
+  return structuredClone({ v: 1, tags, artists, strengths, decoding, seed });
 }
 
 function encodeSettings() {

@@ -41,7 +41,7 @@ function addTag(text) {
   if (state.tags.length >= 100) { note.textContent = "A hundred tags are the most."; return; }
   state.tags.push({ text, weight: 1 });
   note.textContent = KNOWN.has(text.toLowerCase()) ? ""
-    : "\u201c" + text + "\u201d is not among the tags that the model is known to follow; it is tried letter by letter.";
+    : "\u201c" + text + "\u201d is not one of the tags that the page knows: the model reads it as text, so its effect is less sure.";
   touchTags();
   renderTags();
   changed();
@@ -79,24 +79,8 @@ function renderStrengths() {
   }));
 }
 
-// Shares as the model gets them: normalised, sorted, ten of them.
-function artistVector() {
-  let shares = state.artists.map(({ name, share }) => [name, share]);
-  if (!shares.length) {
-    const named = state.tracks.filter((track) => track.artist.trim() && track.weight > 0);
-    const counts = new Map();
-    for (const { artist } of named)
-      counts.set(artist.trim(), (counts.get(artist.trim()) || 0) + 1);
-    shares = [...counts];
-  }
-  const total = shares.reduce((sum, [, share]) => sum + share, 0);
-  if (!total) return [];
-  return shares.map(([name, share]) => [name, share / total])
-    .filter(([, share]) => share > 0).sort((a, b) => b[1] - a[1]).slice(0, 10);
-}
-
 function renderVector() {
-  const ranked = artistVector();
+  const ranked = rankArtists(state);
   const figure = by("vector");
   figure.hidden = !ranked.length;
   if (!ranked.length) return;

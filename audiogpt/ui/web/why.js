@@ -93,6 +93,12 @@ function branchTable(answer, index) {
     exact && h("p", { class: "soft small" }, "Shapley values (nats) share out fairly what all branches together add, over all " + 2 ** drops.length + " combinations."));
 }
 
+// The model says artist0, artist1, ...; the page says who that is.
+function tokenName(text, request) {
+  const rank = /^\s*artist(\d+)$/.exec(text);
+  return rank ? (rankArtists(request)[Number(rank[1])] || ["another artist"])[0] : text.trim() || "\u2423";
+}
+
 function nearWinners(answer, index) {
   const { result, why } = answer;
   const word = result.words[index];
@@ -100,9 +106,9 @@ function nearWinners(answer, index) {
     const chosen = result.token_texts[t];
     const seen = why.candidates[t].slice(0, 5);
     return h("div", { class: "near" },
-      tokensOf(word).length > 1 && h("p", { class: "soft small" }, "piece \u201c" + chosen.trim() + "\u201d, " + percent(Math.exp(result.trace.log_probability[t]))),
+      tokensOf(word).length > 1 && h("p", { class: "soft small" }, "piece \u201c" + tokenName(chosen, result.request) + "\u201d, " + percent(Math.exp(result.trace.log_probability[t]))),
       h("ul", { class: "candidates" }, seen.map(([text, logp]) => h("li", { class: text === chosen ? "chosen" : "" },
-        h("span", { class: "candidate" }, text.trim() || "\u2423"), h("span", { class: "track-bar", "aria-hidden": "true" },
+        h("span", { class: "candidate" }, tokenName(text, result.request)), h("span", { class: "track-bar", "aria-hidden": "true" },
           h("span", { style: { width: 100 * Math.exp(logp) + "%" } })), h("span", { class: "number" }, percent(Math.exp(logp)))))));
   }));
 }

@@ -1,0 +1,156 @@
+"""Comparing, keeping and bringing back, in a real browser."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+
+import pytest
+from playwright.sync_api import expect
+from ui_browser import (
+    add_tag,
+    both_sizes,
+    caption_of,
+    open_page,
+    part,
+    screenshot,
+    set_slider,
+    try_example,
+    wait_done,
+)
+
+from audiogpt.request import CaptionResult
+
+pytest_plugins = ("ui_browser",)
+pytestmark = pytest.mark.browser
+
+
+def saved(page, name: str):
+    with page.expect_download() as download:
+        part(page, name).click()
+    return download.value.path(), download.value.suggested_filename
+
+
+@both_sizes
+def test_a_stays_while_b_changes(page, size):
+    try_example(page)
+    pinned = caption_of(page)
+    part(page, "pin").click()
+    page.get_by_role("button", name="Without audio").click()
+    wait_done(page)
+    assert caption_of(page) != pinned
+    sides = page.locator("article.side")
+    expect(sides).to_have_count(2)
+    words = sides.first.locator(".side-word").all_inner_texts()
+    assert " ".join(word.strip() for word in words) == pinned
+    assert sides.nth(1).locator("mark").count() >= 1
+    expect(page.locator(".why")).to_contain_text("strength of audio: 1 → 0")
+    expect(sides.first.locator(".totals")).to_contain_text("audio")
+    screenshot(page, f"compare-{size}")
+    page.get_by_role("button", name="Unpin A").click()
+    expect(sides).to_have_count(0)
+
+
+def test_history_restores_words_and_settings(page):
+    add_tag(page, "jazz")
+    wait_done(page)
+    first = caption_of(page)
+    add_tag(page, "drums")
+    wait_done(page)
+    set_slider(page, "Strength of tags", 0.5)
+    wait_done(page)
+    page.get_by_role("tab", name="Compare").click()
+    entries = part(page, "history").locator("li")
+    expect(entries).to_have_count(3)
+    entries.last.get_by_role("button", name="Restore").click()
+    assert caption_of(page) == first
+    expect(part(page, "tags").locator("li")).to_have_count(1)
+    assert page.get_by_label("Strength of tags").input_value() == "1"
+    expect(part(page, "status")).to_have_text("Restored.")
+
+
+def test_json_comes_back_to_the_same_caption(page):
+    try_example(page)
+    set_slider(page, "Strength of tags", 1.5)
+    wait_done(page)
+    caption = caption_of(page)
+    page.get_by_role("tab", name="Keep").click()
+    path, name = saved(page, "save-json")
+    assert name.endswith(".json")
+    content = path.read_text(encoding="utf-8")
+    result = CaptionResult.from_dict(json.loads(content)["result"])
+    assert result.trace is not None and result.checkpoint_sha256 and result.versions["torch"]
+    assert result.request.strength("tags") == 1.5 and "/" not in result.request.tracks[0].name
+    assert "/tmp" not in content
+    screenshot(page, "keep-desktop")
+
+    set_slider(page, "Strength of tags", 0)
+    wait_done(page)
+    part(page, "load").set_input_files(path)
+    expect(part(page, "load-note")).to_contain_text("the same caption")
+    assert caption_of(page) == caption
+    assert page.get_by_label("Strength of tags").input_value() == "1.5"
+
+    other = open_page()  # another visitor has no audio, but sees it all as it was saved
+    other.get_by_role("tab", name="Keep").click()
+    part(other, "load").set_input_files(path)
+    expect(part(other, "load-note")).to_contain_text("add piano-waltz.ogg")
+    assert caption_of(other) == caption
+    expect(other.locator("svg.heat")).to_have_count(3)
+    other.context.close()
+
+
+@pytest.mark.parametrize("text", ["no json", "{}", '{"kind": "audiogpt-caption", "result": {}}'])
+def test_a_foreign_file_is_refused_in_a_sentence(page, tmp_path, text):
+    (tmp_path / "foreign.json").write_text(text)
+    page.get_by_role("tab", name="Keep").click()
+    part(page, "load").set_input_files(tmp_path / "foreign.json")
+    expect(part(page, "error")).to_have_text("This file is not a caption that this page saved.")
+
+
+def test_csv_and_pictures(page):
+    try_example(page)
+    page.get_by_role("tab", name="Keep").click()
+    path, _ = saved(page, "save-csv")
+    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+    assert [row["word"].lstrip("'") for row in rows] == caption_of(page).split()
+    for row in rows:
+        parts = ("context", "audio", "tags", "artists")
+        assert sum(float(row[f"share_{part}"]) for part in parts) == pytest.approx(1, abs=1e-3)
+    for kind in ("strip", "layers", "time"):
+        path, name = saved(page, f"save-{kind}")
+        data = path.read_bytes()
+        assert data.startswith(b"\x89PNG") and name.endswith(f"{kind}.png")
+        width, height = (int.from_bytes(data[i : i + 4]) for i in (16, 20))
+        assert width >= 800 and height >= 200
+        # a drawing with its bars is larger than an empty sheet of that size
+        assert len(data) > 6000
+
+
+@both_sizes
+def test_a_link_restores_the_settings(page, size):
+    add_tag(page, "blues & <i>soul</i>")
+    part(page, "artist").fill("Ünï Ködé")
+    part(page, "artist").press("Enter")
+    set_slider(page, "Strength of artists", 0.5)
+    wait_done(page)
+    caption = caption_of(page)
+    page.get_by_role("tab", name="Keep").click()
+    part(page, "copy-link").click()
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert "example" not in link and re.search(r"#s=[\w-]+$", link)
+    other = open_page(size, suffix=link[link.index("#") :])
+    wait_done(other)
+    assert caption_of(other) == caption
+    expect(part(other, "tags")).to_contain_text("blues & <i>soul</i>")
+    expect(part(other, "artists")).to_contain_text("Ünï Ködé")
+    assert other.get_by_label("Strength of artists").input_value() == "0.5"
+    other.context.close()
+
+
+def test_a_damaged_link_starts_afresh_with_a_sentence(page):
+    other = open_page(suffix="#s=AAAA")
+    expect(part(other, "error")).to_contain_text("could not be read")
+    other.context.close()

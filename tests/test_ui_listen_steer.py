@@ -1,0 +1,221 @@
+"""Listening and steering in a real browser."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import EXAMPLES
+from playwright.sync_api import expect
+from ui_browser import (
+    add_tag,
+    both_sizes,
+    caption_of,
+    part,
+    screenshot,
+    set_slider,
+    try_example,
+    wait_done,
+)
+
+pytest_plugins = ("ui_browser",)
+pytestmark = pytest.mark.browser
+
+
+@both_sizes
+def test_upload_gives_caption_tags_and_waveform(page, size):
+    part(page, "files").set_input_files(EXAMPLES[0])
+    wait_done(page)
+    assert len(caption_of(page).split()) >= 3
+    expect(part(page, "tags").locator("li").first).to_contain_text("heard")
+    expect(part(page, "wave").locator("svg")).to_have_attribute(
+        "aria-label", re.compile("marked every 3 seconds")
+    )
+    assert part(page, "wave").locator("line.mark").count() >= 4
+    screenshot(page, f"listen-{size}")
+
+
+def test_a_playlist_has_artists_and_weights(page):
+    part(page, "files").set_input_files(EXAMPLES[:2])
+    wait_done(page)
+    expect(part(page, "tracks").locator("li.track")).to_have_count(2)
+    before = caption_of(page)
+    page.get_by_label(f"Artist of {EXAMPLES[0].name}").fill("The <b>Night</b> Owls")
+    wait_done(page)
+    expect(part(page, "vector").locator("svg")).to_have_attribute(
+        "aria-label", re.compile(r"The <b>Night</b> Owls 100")
+    )
+    set_slider(page, f"Weight of {EXAMPLES[0].name}", 0)
+    wait_done(page)
+    expect(part(page, "vector")).to_be_hidden()
+    assert before
+    screenshot(page, "playlist")
+    page.get_by_label(f"Remove {EXAMPLES[0].name}").click()
+    expect(part(page, "tracks").locator("li.track")).to_have_count(1)
+
+
+def test_the_passage_is_what_is_heard(page):
+    try_example(page)
+    part(page, "passage").locator("summary").click()
+    part(page, "from").fill("6")
+    part(page, "to").fill("12")
+    part(page, "to").press("Enter")
+    wait_done(page)
+    expect(part(page, "passage-text")).to_have_text("0:06–0:12")
+    label = page.locator("svg.timeline").get_attribute("aria-label")
+    assert "2 segments" in label
+    part(page, "from").fill("13")
+    part(page, "from").press("Enter")
+    expect(part(page, "error")).to_contain_text("must end")
+
+
+def test_a_recording_is_captioned(page):
+    part(page, "record").click()
+    expect(part(page, "record")).to_have_text("Stop recording")
+    page.wait_for_timeout(3500)
+    part(page, "record").click()
+    wait_done(page)
+    expect(part(page, "tracks")).to_contain_text("recording.wav")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("broken.wav", b"RIFFnot a sound at all"), ("notes.txt", b"la la la"), ("empty.ogg", b"")],
+)
+def test_a_bad_file_gets_a_sentence(page, tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    part(page, "files").set_input_files(tmp_path / name)
+    expect(part(page, "error")).to_be_visible()
+    text = part(page, "error").inner_text()
+    assert text.endswith(".") and "Traceback" not in text and str(tmp_path) not in text
+    assert "/tmp" not in text
+
+
+def test_silence_is_said(page, tmp_path):
+    path = tmp_path / "silence.wav"
+    soundfile.write(path, np.zeros(16000 * 6, np.float32), 16000)
+    part(page, "files").set_input_files(path)
+    wait_done(page)
+    expect(part(page, "warnings")).to_contain_text("silent")
+
+
+@both_sizes
+def test_moving_a_tag_changes_caption_and_chart(page, size):
+    try_example(page)
+    page.get_by_role("button", name="Without audio").click()  # so that the tags decide
+    wait_done(page)
+    for row in range(1, part(page, "tags").locator("li").count()):
+        part(page, "tags").get_by_label(re.compile("^Weight")).nth(row).evaluate(
+            "node => { node.value = 0; node.dispatchEvent(new Event('input', {bubbles: true})); }"
+        )
+    wait_done(page)
+    add_tag(page, "heavy metal")
+    wait_done(page)
+    caption, chart = caption_of(page), part(page, "legend").inner_text()
+    set_slider(page, "Weight of the tag heavy metal", 0)
+    wait_done(page)
+    assert caption_of(page) != caption
+    assert part(page, "legend").inner_text() != chart
+    screenshot(page, f"steer-{size}")
+
+
+def test_arrow_keys_recaption_too(page):
+    try_example(page)
+    tag = page.get_by_label(re.compile("^Weight of the tag")).first
+    before = tag.input_value()
+    tag.focus()
+    page.keyboard.press("ArrowLeft")
+    wait_done(page)
+    assert float(tag.input_value()) < float(before)
+    expect(part(page, "heard")).to_be_visible()
+    part(page, "heard").click()
+    wait_done(page)
+    assert page.get_by_label(re.compile("^Weight of the tag")).first.input_value() == before
+
+
+def test_unknown_tags_are_said_to_be_unknown_and_never_become_markup(page):
+    add_tag(page, "<img src=x onerror=alert(1)>")
+    expect(part(page, "tag-note")).to_contain_text("not one of the tags")
+    wait_done(page)
+    assert page.locator("[data-id=tags] img").count() == 0
+    add_tag(page, "piano")
+    expect(part(page, "tag-note")).to_have_text("")
+    add_tag(page, "Piano")
+    expect(part(page, "tag-note")).to_contain_text("already")
+
+
+def test_suggestions_follow_what_is_typed(page):
+    part(page, "tag").press_sequentially("guit")
+    values = part(page, "known").locator("option").evaluate_all("all => all.map(o => o.value)")
+    assert values and all("guit" in value.lower() for value in values)
+
+
+def test_without_a_branch_its_share_is_nothing(page):
+    try_example(page)
+    page.get_by_role("button", name="Without audio").click()
+    wait_done(page)
+    expect(part(page, "legend")).to_contain_text(re.compile(r"audio0\s%"))
+    page.get_by_role("button", name="Bring back audio").click()
+    wait_done(page)
+    expect(part(page, "legend")).not_to_contain_text(re.compile(r"audio0\s%"))
+
+
+def test_artists_are_normalised_and_named(page):
+    add_tag(page, "jazz")
+    for name in ("Ada", "Bo"):
+        part(page, "artist").fill(name)
+        part(page, "artist").press("Enter")
+    set_slider(page, "Share of Bo", 1)
+    wait_done(page)
+    readouts = part(page, "artists").locator("output").all_inner_texts()
+    assert readouts == ["50\u2009%", "50\u2009%"]
+    label = part(page, "vector").locator("svg").get_attribute("aria-label")
+    assert "Ada 50" in label and "Bo 50" in label
+    assert part(page, "vector").locator("rect").count() == 10
+
+
+def test_live_can_be_turned_off(page):
+    try_example(page)
+    part(page, "live").uncheck()
+    before = caption_of(page)
+    set_slider(page, "Strength of tags", 2)
+    expect(part(page, "status")).to_contain_text("Press Caption")
+    page.wait_for_timeout(400)
+    assert caption_of(page) == before
+    part(page, "go").click()
+    wait_done(page)
+
+
+def test_stop_stops_and_the_page_stays_usable(page):
+    add_tag(page, "ambient")
+    wait_done(page)
+    page.locator("details.settings summary").click()
+    part(page, "live").uncheck()
+    part(page, "decoding-beams").fill("16")
+    part(page, "decoding-max_tokens").fill("256")
+    part(page, "decoding-no_repeat_ngram").fill("2")
+    part(page, "decoding-no_repeat_ngram").press("Enter")
+    part(page, "go").click()
+    part(page, "stop").click()
+    expect(part(page, "status")).to_have_text("Stopped.")
+    page.wait_for_timeout(500)
+    expect(part(page, "status")).to_have_text("Stopped.")
+    part(page, "decoding-reset").click()
+    part(page, "go").click()
+    wait_done(page)
+
+
+def test_sampling_repeats_with_its_seed(page):
+    add_tag(page, "folk")
+    page.locator("details.settings summary").click()
+    part(page, "method").select_option("sample")
+    wait_done(page)
+    captions = []
+    for seed in (7, 8, 7):
+        part(page, "seed").fill(str(seed))
+        part(page, "seed").press("Enter")
+        wait_done(page)
+        captions.append(caption_of(page))
+    assert captions[0] == captions[2] != captions[1]

@@ -1,0 +1,233 @@
+"""What the page may say to the server, and what it hears: checked without a browser."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import gradio as gr
+import pytest
+from conftest import EXAMPLES
+
+from audiogpt.pipeline import Captioner
+from audiogpt.ui import memory as memory_module
+from audiogpt.ui.answers import FAILURE, Answers, first_message
+from audiogpt.ui.memory import Memory
+from audiogpt.ui.messages import read_message, write_answer
+from audiogpt.ui.page import SCRIPTS, STYLES, WEB, launch_options, script
+from audiogpt.ui.uploads import EXPIRED, example_names, local_path
+
+
+@pytest.fixture(scope="module")
+def captioner(tiny_checkpoint) -> Captioner:
+    return Captioner.from_pretrained(tiny_checkpoint, device="cpu")
+
+
+@pytest.fixture
+def answers(captioner) -> Answers:
+    return Answers(captioner)
+
+
+def message(*, request=None, **changes) -> str:
+    """A message in the page's form; `request` changes parts of it, or replaces it altogether."""
+    whole = {
+        "tracks": [],
+        "tags": [{"text": "mellow", "weight": 0.5}],
+        "artists": [{"name": "Ada", "share": 2}],
+        "strengths": {"audio": 1, "tags": 0.5, "artists": 2},
+        "decoding": {"beams": 2, "max_tokens": 12},
+        "seed": 3,
+    }
+    whole = whole | (request or {}) if not isinstance(request, list) else request
+    return json.dumps({"page": "p", "run": 1, "request": whole, "auto": False} | changes)
+
+
+@pytest.fixture
+def uploads(tmp_path, monkeypatch) -> Path:
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(folder))
+    return folder
+
+
+def test_only_uploads_and_examples_are_opened(uploads, tmp_path):
+    inside = uploads / "song.wav"
+    inside.write_bytes(b"x")
+    assert local_path(str(inside)) == str(inside)
+    assert local_path("example:" + example_names()[0]) == str(EXAMPLES[0])
+    outside = tmp_path / "secret.wav"
+    outside.write_bytes(b"x")
+    (uploads / "link.wav").symlink_to(outside)
+    for name in (
+        str(outside),
+        "/etc/passwd",
+        str(uploads / ".." / "secret.wav"),
+        str(uploads / "link.wav"),
+        str(uploads),
+        str(uploads / "gone.wav"),
+        "example:../README.md",
+        "song\0.wav",
+        "",
+        None,
+    ):
+        with pytest.raises(ValueError, match=r"add the file again|no example"):
+            local_path(name)
+
+
+def test_a_message_becomes_a_request():
+    read = read_message(message())
+    assert read.request.tags[0].weight == 0.5
+    assert read.request.strength("artists") == 2
+    assert read.request.decoding.beams == 2
+    assert read.request.seed == 3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"request": {"tags": [{"text": "a", "weight": 1.5}]}},
+        {"request": {"tags": [{"text": "a", "weight": True}]}},
+        {"request": {"tags": [{"weight": 1}]}},
+        {"request": {"tags": [{"text": "x" * 300}]}},
+        {"request": {"artists": [{"name": "a", "share": -1}]}},
+        {"request": {"strengths": {"video": 1}}},
+        {"request": {"strengths": {"audio": 3}}},
+        {"request": {"decoding": {"beams": 99}}},
+        {"request": {"decoding": {"banana": 1}}},
+        {"request": {"seed": -1}},
+        {"request": {"tracks": [{"file": "/etc/passwd"}]}},
+        {"request": []},
+        {"run": None},
+    ],
+)
+def test_wrong_messages_get_one_sentence(answers, changes):
+    spoken = [json.loads(text) for text in answers.caption(message(**changes))]
+    assert len(spoken) == 1
+    assert spoken[0]["done"] and spoken[0]["error"].endswith(".")
+    assert "Traceback" not in spoken[0]["error"] and spoken[0]["error"] != FAILURE
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", "{", 3, "{}"])
+def test_no_message_at_all_gets_one_sentence(answers, text):
+    spoken = [json.loads(part) for part in answers.caption(text)]
+    assert len(spoken) == 1 and spoken[0]["error"]
+
+
+def test_an_unforeseen_failure_is_logged_and_not_shown(answers, monkeypatch, caplog):
+    def fail(*args, **kwargs):
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(answers.captioner, "stream", fail)
+    (spoken,) = answers.caption(message())
+    assert json.loads(spoken)["error"] == FAILURE
+    assert "secret detail" in caplog.text
+
+
+def test_answers_grow_and_end_with_a_trace(answers):
+    track = {"file": "example:" + example_names()[0], "name": "one"}
+    text = message(request={"tracks": [track], "tags": []}, auto=True)
+    spoken = [json.loads(part) for part in answers.caption(text)]
+    for earlier, later in itertools.pairwise(spoken):
+        assert set(earlier) <= set(later)
+    last = spoken[-1]
+    assert last["done"] and last["run"] == 1
+    assert last["heard"][0]["seconds"] == pytest.approx(15.5, abs=0.6)
+    assert [tag["text"] for tag in last["auto_tags"]] == [
+        tag["text"] for tag in last["result"]["request"]["tags"]
+    ]
+    words = last["result"]["words"]
+    assert len(last["why"]["shares"]) == len(last["why"]["drops"]) == len(words)
+    assert len(last["why"]["candidates"]) == len(last["result"]["tokens"])
+    assert "path" not in json.dumps(last["result"]["request"])
+
+
+def test_a_superseded_run_stops_early(answers):
+    answers.supersede(["p", 2])
+    spoken = [json.loads(part) for part in answers.caption(message())]
+    assert spoken[-1]["stopped"] and "result" not in spoken[-1]
+    answers.supersede("nonsense")
+    assert json.loads(list(answers.caption(message(run=2)))[-1])["result"]
+
+
+def test_shapley_values_add_up_for_a_remembered_caption(answers):
+    last = json.loads(list(answers.caption(message()))[-1])
+    (spoken,) = answers.shapley(message(extra={"key": last["key"]}))
+    values = json.loads(spoken)["shapley"]
+    assert len(values) == len(last["result"]["words"])
+    assert all(row[0] == 0 for row in values)  # there was no audio
+    (forgotten,) = answers.shapley(message(extra={"key": "never"}))
+    assert "no longer remembers" in json.loads(forgotten)["error"]
+
+
+def test_segments_need_audio_and_a_length(answers):
+    (spoken,) = answers.segments(message(extra={"seconds": 10}))
+    assert "Add audio" in json.loads(spoken)["error"]
+    (spoken,) = answers.segments(message(extra={"seconds": 1}))
+    assert "between 3 and 600" in json.loads(spoken)["error"]
+
+
+def test_a_saved_result_is_restored_and_a_broken_one_refused(answers):
+    result = json.loads(list(answers.caption(message()))[-1])["result"]
+    reply = json.loads(answers.restore(json.dumps(result)))
+    assert reply["same_checkpoint"] and reply["result"]["description"] == result["description"]
+    result["trace"]["drop"] = result["trace"]["drop"][:1]
+    assert "not a caption" in json.loads(answers.restore(json.dumps(result)))["error"]
+
+
+def test_memory_is_bounded(monkeypatch):
+    monkeypatch.setattr(memory_module, "MAX_RESULTS", 2)
+    monkeypatch.setattr(memory_module, "MAX_PAGES", 2)
+    memory = Memory()
+    first, *_ = [memory.keep(None) for _ in range(3)]
+    with pytest.raises(ValueError, match="no longer remembers"):
+        memory.recall(first)
+    for page in "abc":
+        memory.supersede(page, 5)
+    assert memory.unwanted("c", 4) and not memory.unwanted("a", 4)
+    assert not memory.unwanted("c", 5)
+
+
+def test_markup_cannot_leave_an_answer():
+    assert "<" not in write_answer(error="<script>alert(1)</script>")
+    assert json.loads(write_answer(error="<b>"))["error"] == "<b>"
+
+
+def test_the_page_knows_its_defaults(captioner):
+    first = json.loads(first_message(captioner))
+    assert first["branches"] == ["audio", "tags", "artists"]
+    assert first["decoding"]["beams"] >= 1 and "piano" in first["known_tags"]
+
+
+def test_web_files_are_listed_and_their_syntax_is_right(tmp_path):
+    listed = {*SCRIPTS, *STYLES, "page.html"}
+    assert listed == {path.name for path in WEB.iterdir()}
+    html = (WEB / "page.html").read_text(encoding="utf-8")
+    assert not any(mark in html for mark in ("`", "${", "{{", "<script"))
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    path = tmp_path / "page.js"
+    path.write_text(
+        "(function (element, trigger, props, server, upload, watch) {" + script() + "})"
+    )
+    check = subprocess.run(["node", "--check", path], capture_output=True, text=True)
+    assert check.returncode == 0, check.stderr
+
+
+def test_scripts_never_write_markup():
+    for name in SCRIPTS:
+        text = (WEB / name).read_text(encoding="utf-8")
+        for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+            assert way not in text, name
+
+
+def test_launch_options_are_accepted_by_gradio():
+    import inspect
+
+    assert set(launch_options()) <= set(inspect.signature(gr.Blocks.launch).parameters)
+
+
+def test_expired_uploads_say_what_to_do():
+    assert EXPIRED.endswith("add the file again.")

@@ -1,0 +1,155 @@
+"""Reading a caption and seeing why, in a real browser."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+from ui_browser import (
+    add_tag,
+    both_sizes,
+    caption_of,
+    part,
+    screenshot,
+    try_example,
+    wait_done,
+)
+
+pytest_plugins = ("ui_browser",)
+pytestmark = pytest.mark.browser
+
+
+def test_words_stream_in(page):
+    page.evaluate(
+        """() => { window.seen = new Set(); new MutationObserver(() => {
+          const node = document.querySelector('[data-id=description]');
+          if (node.querySelector('span.word')) window.seen.add(node.textContent.length);
+        }).observe(document.querySelector('[data-id=description]'), { childList: true }); }"""
+    )
+    page.locator("details.settings summary").click()
+    part(page, "decoding-beams").fill("12")  # slow enough for words to be seen on their way
+    part(page, "decoding-beams").press("Enter")
+    page.get_by_role("button", name="bossa flute").click()
+    wait_done(page)
+    assert len(page.evaluate("[...window.seen]")) >= 2
+
+
+@both_sizes
+def test_nothing_jumps_while_recaptioning(page, size):
+    try_example(page)
+    page.evaluate(
+        """() => { window.tops = []; const why = document.querySelector('.why');
+          const look = () => { window.tops.push(Math.round(why.getBoundingClientRect().top
+            + scrollY)); window.looking = requestAnimationFrame(look); }; look(); }"""
+    )
+    page.get_by_role("button", name="Without tags").click()
+    wait_done(page)
+    tops = page.evaluate("window.tops")
+    assert max(tops) - min(tops) <= 60  # one more line at the most, never a collapse
+
+
+def test_alternatives_short_form_and_copy(page):
+    try_example(page)
+    page.get_by_role("tab", name="Other captions").click()
+    others = page.locator("ol.others li")
+    assert others.count() >= 2
+    scores = [float(re.search(r"score (-?[\d.]+)", text)[1]) for text in others.all_inner_texts()]
+    assert scores == sorted(scores, reverse=True)
+    screenshot(page, "others-desktop")
+    caption = caption_of(page)
+    part(page, "copy").click()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.replace("\n", " ") == caption
+    part(page, "short-form").click()
+    expect(part(page, "short")).to_be_visible()
+    expect(part(page, "description")).to_be_hidden()
+    part(page, "copy").click()
+    assert page.evaluate("navigator.clipboard.readText()") == part(page, "short").inner_text()
+
+
+@both_sizes
+def test_every_part_of_the_song_is_captioned(page, size):
+    try_example(page)
+    page.get_by_role("tab", name="Through the song").click()
+    part(page, "segment-seconds").select_option("6")
+    part(page, "segments-go").click()
+    rows = part(page, "segments").locator("li")
+    expect(rows).to_have_count(3)
+    expect(rows.first).to_contain_text("0:00–0:06")
+    expect(part(page, "segments-go")).to_be_enabled()
+    expect(page.locator("p.whole")).to_contain_text("The whole:")
+    rows.nth(1).get_by_role("button").click()
+    page.wait_for_function("document.querySelector('[data-id=audio]').currentTime >= 6")
+    screenshot(page, f"through-{size}")
+
+
+@both_sizes
+def test_a_word_opens_its_numbers(page, size):
+    try_example(page)
+    word = part(page, "description").locator("button.word").nth(2)
+    assert re.search(r"context .*%, audio .*%, tags .*%, artists", word.get_attribute("aria-label"))
+    word.click()
+    expect(word).to_have_attribute("aria-pressed", "true")
+    detail = part(page, "detail")
+    expect(detail).to_contain_text("probability")
+    rows = detail.locator("table.branches tbody tr")
+    expect(rows).to_have_count(4)
+    widths = word.locator(".bar > span").evaluate_all(
+        "all => all.map(s => parseFloat(s.style.width))"
+    )
+    assert sum(widths) == pytest.approx(100, abs=0.1)
+    probabilities = detail.locator(".candidates .number").all_inner_texts()
+    assert len(probabilities) >= 5
+    part(page, "shapley").click()
+    expect(detail.locator("table.branches thead")).to_contain_text("Shapley")
+    detail.get_by_text("Numbers per layer").click()
+    assert detail.locator("details table tbody tr").count() >= 2
+    screenshot(page, f"why-{size}")
+
+
+def test_words_are_walked_with_the_arrow_keys(page):
+    try_example(page)
+    first = part(page, "description").locator("button.word").first
+    first.focus()
+    page.keyboard.press("ArrowRight")
+    second = part(page, "description").locator("button.word").nth(1)
+    expect(second).to_be_focused()
+    expect(second).to_have_attribute("aria-pressed", "true")
+    expect(part(page, "detail")).to_be_visible()
+    page.keyboard.press("End")
+    expect(part(page, "description").locator("button.word").last).to_be_focused()
+
+
+def test_layers_and_modes(page):
+    try_example(page)
+    words = page.locator('[data-id="hero"] button.word').count()
+    layers = page.locator("svg.heat").first.locator("rect[fill-opacity]").count() / words
+    assert layers == int(layers) >= 2
+    expect(page.locator("svg.heat")).to_have_count(3)
+    shares = part(page, "legend").inner_text()
+    part(page, "mode-gates").click()
+    expect(page.locator("svg.heat")).to_have_count(4)  # the context's gate too
+    expect(page.locator("svg.heat").first).to_have_attribute("aria-label", re.compile("^Gate of"))
+    assert part(page, "legend").inner_text() != shares
+    screenshot(page, "gates-desktop")
+    page.locator("svg.heat").nth(1).click(position={"x": 26 + 20, "y": 8})
+    expect(part(page, "detail")).to_be_visible()
+
+
+def test_the_time_line_plays_where_it_is_clicked(page):
+    try_example(page)
+    part(page, "description").locator("button.word").first.click()
+    line = page.locator("svg.timeline")
+    expect(line).to_have_attribute("aria-label", re.compile("Attention over .* for “"))
+    line.click(position={"x": line.bounding_box()["width"] * 0.5, "y": 20})
+    page.wait_for_function("document.querySelector('[data-id=audio]').currentTime >= 6")
+    part(page, "audio").evaluate("audio => audio.pause()")
+    expect(page.locator("line.uniform")).to_have_count(1)
+
+
+def test_the_honest_line_is_always_there(page):
+    add_tag(page, "calm")
+    wait_done(page)
+    expect(page.locator("p.honest")).to_contain_text("not proof of why")
+    expect(page.locator(".why")).to_contain_text("No audio was used")

@@ -1,0 +1,141 @@
+"""The page in a real Chromium for the browser tests: one server and one browser for all of them."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from audiogpt.checkpoints import CONFIG_FILE, DEFAULT_CHECKPOINT
+
+ROOT = Path(__file__).resolve().parent.parent
+SCREENSHOTS = Path(__file__).resolve().parent / "screenshots"
+SIZES = {"desktop": (1360, 900), "phone": (390, 844)}
+CHROMIUM = os.environ.get("AUDIOGPT_CHROMIUM") or shutil.which("chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+    "--mute-audio",
+]
+TIMEOUT = 30_000  # ms: generous, because tests share the machine
+expect.set_options(timeout=TIMEOUT)
+both_sizes = pytest.mark.parametrize("size", SIZES)
+
+
+@functools.cache
+def server() -> str:
+    """The address of the running page; started on first use with the bundled checkpoint."""
+    if not (DEFAULT_CHECKPOINT / CONFIG_FILE).is_file():
+        pytest.skip("the bundled checkpoint is not here")
+    from audiogpt.pipeline import Captioner
+    from audiogpt.ui.page import build, launch_options
+
+    captioner = Captioner.from_pretrained()
+    captioner.warm_up()
+    demo = build(captioner)
+    _, url, _ = demo.launch(
+        prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options()
+    )
+    atexit.register(demo.close, verbose=False)
+    return url
+
+
+@functools.cache
+def browser() -> Browser:
+    if CHROMIUM is None:
+        pytest.skip("Debian's chromium is not installed")
+    driver = sync_playwright().start()
+    atexit.register(driver.stop)
+    return driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+
+
+def open_page(size: str = "desktop", *, suffix: str = "") -> Page:
+    """A fresh page of the given size, ready to use; `problems` on it collects script errors."""
+    width, height = SIZES[size]
+    context = browser().new_context(
+        viewport={"width": width, "height": height},
+        has_touch=size == "phone",
+        permissions=["clipboard-read", "clipboard-write", "microphone"],
+    )
+    page = context.new_page()
+    page.set_default_timeout(TIMEOUT)
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on(
+        "console",
+        lambda message: (
+            message.type == "error"
+            and "Failed to load resource" not in message.text
+            and problems.append(message.text)
+        ),
+    )
+    page.problems = problems  # type: ignore[attr-defined]
+    page.goto(server() + suffix)
+    page.wait_for_selector(".agpt[data-ready=yes]")
+    return page
+
+
+@pytest.fixture
+def page(request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A page of the test's `size` parameter, or desktop size; script errors fail the test."""
+    call = getattr(request.node, "callspec", None)
+    opened = open_page(call.params.get("size", "desktop") if call else "desktop")
+    yield opened
+    problems = list(opened.problems)  # type: ignore[attr-defined]
+    opened.context.close()
+    assert problems == []
+
+
+def part(page: Page, name: str):
+    return page.locator(f'[data-id="{name}"]')
+
+
+def wait_done(page: Page) -> None:
+    """Until the newest caption that was asked for is there with its pictures."""
+    page.wait_for_function(
+        "(({ asked, done }) => asked > 0 && asked === done)"
+        "(document.querySelector('.agpt').dataset)"
+    )
+    expect(part(page, "status")).to_have_text(re.compile(r"^(Done in|No caption)"))
+
+
+def caption_of(page: Page) -> str:
+    words = page.locator('[data-id="hero"] button.word .text').all_inner_texts()
+    return " ".join(word.replace("≠", "").strip() for word in words)
+
+
+def try_example(page: Page, name: str = "piano waltz") -> None:
+    page.get_by_role("button", name=name).click()
+    wait_done(page)
+
+
+def add_tag(page: Page, text: str) -> None:
+    part(page, "tag").fill(text)
+    part(page, "tag").press("Enter")
+
+
+def set_slider(page: Page, label: str, value: float) -> None:
+    """Move a slider as a pointer would: the new value and one input event."""
+    page.get_by_label(label, exact=True).evaluate(
+        "(node, value) => { node.value = value;"
+        " node.dispatchEvent(new Event('input', { bubbles: true })); }",
+        value,
+    )
+
+
+def screenshot(page: Page, name: str) -> None:
+    SCREENSHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
