@@ -85,6 +85,8 @@ def _settled(state: Hypotheses, decoding: Decoding) -> bool:
     if decoding.method == "sample":
         return bool(state.finished.all())
     n = min(decoding.n_best, state.finished.shape[1])
+    if decoding.coverage or decoding.invention:  # reranking chooses among all of them
+        n = state.finished.shape[1]
     # Log-probabilities only fall, so an open hypothesis scores at most its sum over the largest
     # length it may reach.
     sums = state.log_probabilities.sum(-1)

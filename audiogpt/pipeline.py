@@ -30,6 +30,7 @@ from audiogpt.request import (
     Track,
 )
 from audiogpt.request_rows import Inputs, prepare_inputs, weighted_heard
+from audiogpt.reranking import rerank
 from audiogpt.rows import collate
 from audiogpt.tags import VECTORS_FILE, TagTable
 from audiogpt.tokenizer import CaptionTokenizer
@@ -276,6 +277,23 @@ class Captioner:
             attention[name] = merged
         return dataclasses.replace(trace, attention=attention)
 
+    def _ranked(
+        self, state: Hypotheses, item: int, inputs: Inputs, decoding: Decoding
+    ) -> list[tuple[int, list[int], Caption]]:
+        """The `n_best` hypotheses as (place in the beam, token ids, caption), best first."""
+        eos = self.config.eos_token_id
+        # A beam that found fewer hypotheses than it has places leaves -inf behind.
+        found = [state.ids(item, i, eos) for i in range(int(state.scores[item].isfinite().sum()))]
+        captions = [self._read(ids, inputs) for ids in found]
+        means = [
+            float(state.log_probabilities[item, i].sum()) / len(ids) for i, ids in enumerate(found)
+        ]
+        tags = [(tag.text, tag.weight) for tag in inputs.request.tags]
+        order = rerank([caption.description for caption in captions], means, tags, decoding)
+        if decoding.coverage or decoding.invention:  # whole sentences first
+            order.sort(key=lambda index: found[index][-1] != eos)
+        return [(i, found[i], captions[i]) for i in order[: decoding.n_best]]
+
     def _result(
         self,
         request: CaptionRequest,
@@ -287,11 +305,8 @@ class Captioner:
         decoding = request.decoding or self.default_decoding
         eos = self.config.eos_token_id
         alternatives, captions = [], []
-        # A beam that found fewer hypotheses than it has places leaves -inf behind.
-        finite = int(state.scores[item].isfinite().sum())
-        for rank in range(min(decoding.n_best, finite)):
-            ids = state.ids(item, rank, eos)
-            captions.append(self._read(ids, inputs))
+        for rank, ids, caption in self._ranked(state, item, inputs, decoding):
+            captions.append(caption)
             alternatives.append(
                 Alternative(
                     title=captions[-1].title,

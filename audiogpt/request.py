@@ -98,6 +98,8 @@ class Decoding:
     `beam` search scores a hypothesis by its sum of log-probabilities over length ** length_penalty
     (0: no normalisation); `sample` draws from the smallest set of tokens with probability top_p,
     at `temperature`. `no_repeat_ngram` forbids repeating n-grams of that many tokens (0: allowed).
+    `coverage` and `invention` (nats per token) prefer, among the finished hypotheses, those that use
+    the words of the tags and name no instrument that is not among them (0: off).
     """
 
     method: str = "beam"
@@ -108,6 +110,8 @@ class Decoding:
     temperature: float = 1.0
     top_p: float = 0.9
     n_best: int = 3
+    coverage: float = 0.0
+    invention: float = 0.0
 
     def __post_init__(self) -> None:
         if self.method not in ("beam", "sample"):
@@ -122,6 +126,8 @@ class Decoding:
             if not isinstance(value, int):
                 raise ValueError(f"{name} must be a whole number, not {value!r}.")
             _check_number(value, low, high, name)
+        _check_number(self.coverage, 0, 10, "coverage")
+        _check_number(self.invention, 0, 10, "invention")
         _check_number(self.length_penalty, 0, 3, "length_penalty")
         _check_number(self.temperature, 0.05, 5, "temperature")
         _check_number(self.top_p, 0.01, 1, "top_p")

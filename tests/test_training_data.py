@@ -19,7 +19,7 @@ from audiogpt.training.pairs import Pair, clean_text
 from audiogpt.training.sources import read_sources
 from audiogpt.training.titles import compose_title
 from audiogpt.training.views import artists_only_view, draw_view
-from audiogpt.training.words import all_words, content_words, instrument_words
+from audiogpt.words import all_words, content_words, instrument_words
 
 
 @pytest.mark.parametrize(

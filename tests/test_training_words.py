@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from audiogpt.request import Decoding
+from audiogpt.reranking import coverage, invented, rerank
 from audiogpt.training import words
 from audiogpt.training.cider import CiderD
 from audiogpt.training.metrics import faithfulness, form, paired_bootstrap
-from audiogpt.training.reranking import Reranking, coverage, invented, rerank
 
 
 @pytest.mark.parametrize(
@@ -88,6 +89,6 @@ def test_reranking_prefers_coverage_and_punishes_invention() -> None:
     texts = ["a song with violin", "a loud guitar", "a guitar and a trumpet"]
     assert coverage(texts[1], tags) == pytest.approx(2 / 2.5)
     assert [invented(text, tags) for text in texts] == [1, 0, 1]
-    assert rerank(texts, [-1.0, -1.2, -1.1], tags, Reranking()) == 0
-    assert rerank(texts, [-1.0, -1.2, -1.1], tags, Reranking(coverage=1.0)) == 1
-    assert rerank(texts, [-1.0, -1.2, -1.1], tags, Reranking(invention=0.5)) == 1
+    assert rerank(texts, [-1.0, -1.2, -1.1], tags, Decoding()) == [0, 1, 2]
+    assert rerank(texts, [-1.0, -1.2, -1.1], tags, Decoding(coverage=1.0))[0] == 1
+    assert rerank(texts, [-1.0, -1.2, -1.1], tags, Decoding(invention=0.5))[0] == 1

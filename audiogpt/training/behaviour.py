@@ -25,7 +25,7 @@ from audiogpt.training.dataset import Example, make_example
 from audiogpt.training.losses import caption_log_probabilities
 from audiogpt.training.pairs import Pair
 from audiogpt.training.views import View
-from audiogpt.training.words import all_words, content_words
+from audiogpt.words import all_words, content_words
 
 CONTEXTS = 5
 SYNONYMS: Mapping[str, str] = {

@@ -53,8 +53,8 @@ def _add_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
     parser.add_argument("--beams", type=int, help="beams (default: the checkpoint's decoding)")
     parser.add_argument("--length_penalty", type=float)
     parser.add_argument("--no_repeat_ngram", type=int)
-    parser.add_argument("--coverage", type=float, default=0.0, help="rerank by tags used")
-    parser.add_argument("--invention", type=float, default=0.0, help="rerank by invented words")
+    parser.add_argument("--coverage", type=float, help="rerank by tags used")
+    parser.add_argument("--invention", type=float, help="rerank by invented words")
     parser.add_argument("--compare", type=Path, help="other predictions: paired bootstrap")
     parser.add_argument("--threads", type=int, default=0)
     parser.set_defaults(run=_evaluate)
@@ -67,12 +67,11 @@ def _evaluate(options: argparse.Namespace) -> int:
     from audiogpt.request import Decoding
     from audiogpt.training import evaluation
     from audiogpt.training.metrics import overlap_scores, paired_bootstrap
-    from audiogpt.training.reranking import Reranking
 
     if options.threads:
         torch.set_num_threads(options.threads)
     decoding = dict(read_config(resolve(options.checkpoint)).decoding)
-    for name in ("beams", "length_penalty", "no_repeat_ngram"):
+    for name in ("beams", "length_penalty", "no_repeat_ngram", "coverage", "invention"):
         if getattr(options, name) is not None:
             decoding[name] = getattr(options, name)
     decoding["n_best"] = min(decoding.get("beams", 4), 16)
@@ -83,7 +82,6 @@ def _evaluate(options: argparse.Namespace) -> int:
         split=options.split,
         inputs=options.inputs,
         decoding=Decoding(**decoding),
-        reranking=Reranking(coverage=options.coverage, invention=options.invention),
         embeddings=options.embeddings,
         limit=options.limit,
         batch_size=options.batch_size,

@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 
 from audiogpt.training.tag_kinds import by_kind
-from audiogpt.training.words import all_words, word_set
+from audiogpt.words import all_words, word_set
 
 SHORTEST = 9  # words
 CLOSINGS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from audiogpt.checkpoints import from_pretrained, resolve
 from audiogpt.request import Decoding
+from audiogpt.reranking import rerank
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.captioning import Written, write_alternatives
 from audiogpt.training.dataset import Example, make_example
@@ -22,7 +23,6 @@ from audiogpt.training.incompetech import read_incompetech
 from audiogpt.training.metrics import Overlap, faithfulness, form, overlap_scores
 from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.pairs import Pair
-from audiogpt.training.reranking import Reranking, rerank
 from audiogpt.training.views import plain_view
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,6 @@ class EvaluationOptions:
     split: str = "test"
     inputs: str = "tags"
     decoding: Decoding | None = None  # None: the checkpoint's own
-    reranking: Reranking = field(default_factory=Reranking)
     embeddings: Path | None = None  # .npz; without it clips are embedded now
     limit: int = 0  # the first rows only; 0: all
     batch_size: int = 32
@@ -98,7 +97,7 @@ def predict(options: EvaluationOptions) -> list[Prediction]:
         rows, tqdm(alternatives, total=len(rows), desc="captions"), strict=True
     ):
         tags = pair.tags if options.inputs != "audio" else ()
-        best = choose(written, [(tag, 1.0) for tag in tags], options.reranking)
+        best = choose(written, [(tag, 1.0) for tag in tags], decoding)
         predictions.append(
             Prediction(
                 prediction=best.description,
@@ -111,14 +110,12 @@ def predict(options: EvaluationOptions) -> list[Prediction]:
 
 
 def choose(
-    written: Sequence[Written], tags: Sequence[tuple[str, float]], weights: Reranking
+    written: Sequence[Written], tags: Sequence[tuple[str, float]], decoding: Decoding
 ) -> Written:
     """The hypothesis that reranking prefers; unfinished ones only if there is no other."""
     finished = [w for w in written if w.finished and w.description] or list(written)
-    if not weights or not tags:
-        return finished[0]
     texts = [w.description for w in finished]
-    return finished[rerank(texts, [w.score for w in finished], tags, weights)]
+    return finished[rerank(texts, [w.score for w in finished], tags, decoding)[0]]
 
 
 def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from audiogpt.training.pairs import Pair, clean_text, split_sentences
 from audiogpt.training.tag_kinds import GENRES, MOODS
-from audiogpt.training.words import INSTRUMENTS, all_words, word_set
+from audiogpt.words import INSTRUMENTS, all_words, word_set
 
 HELD_OUT_ALBUM = "Disco Ultralounge"
 SPLITS = ("train", "test")

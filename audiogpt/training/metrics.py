@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from audiogpt.training.words import all_words, instruments_supported, tag_words_used
+from audiogpt.words import all_words, instruments_supported, tag_words_used
 
 OVERLAP = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 

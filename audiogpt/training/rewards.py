@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from audiogpt.reranking import coverage, invented
 from audiogpt.training.cider import CiderD
-from audiogpt.training.reranking import coverage, invented
 
 
 @dataclass(frozen=True, kw_only=True)

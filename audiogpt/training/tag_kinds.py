@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from audiogpt.training.words import INSTRUMENTS, all_words, word_set
+from audiogpt.words import INSTRUMENTS, all_words, word_set
 
 KINDS = ("genre", "mood", "instrument", "voice", "tempo", "quality", "era", "other")
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from audiogpt.training.tag_kinds import by_kind, kind_of
-from audiogpt.training.words import all_words, word_set
+from audiogpt.words import all_words, word_set
 
 SMALL_WORDS = word_set("a an and at by for from in of on or the to with")
 _FORMS = {

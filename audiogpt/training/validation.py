@@ -17,7 +17,7 @@ from audiogpt.training.collate import Collator
 from audiogpt.training.dataset import Example, FixedExamples
 from audiogpt.training.losses import caption_log_probabilities
 from audiogpt.training.pairs import Pair
-from audiogpt.training.words import instruments_supported, tag_words_used
+from audiogpt.words import instruments_supported, tag_words_used
 
 GREEDY = Decoding(beams=1, n_best=1, max_tokens=110)
 

@@ -23,7 +23,7 @@ from audiogpt.training.compose import compose
 from audiogpt.training.pairs import Pair
 from audiogpt.training.tag_kinds import GENRES, MOODS
 from audiogpt.training.titles import compose_title
-from audiogpt.training.words import INSTRUMENTS, all_words, fold, instrument_words, share_mentioned
+from audiogpt.words import INSTRUMENTS, all_words, fold, instrument_words, share_mentioned
 
 LONGEST, SHORTEST = 60, 8  # words of a description
 ARTIST_SHARE = 0.22  # of all views
