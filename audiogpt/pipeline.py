@@ -285,9 +285,8 @@ class Captioner:
         # A beam that found fewer hypotheses than it has places leaves -inf behind.
         found = [state.ids(item, i, eos) for i in range(int(state.scores[item].isfinite().sum()))]
         captions = [self._read(ids, inputs) for ids in found]
-        means = [
-            float(state.log_probabilities[item, i].sum()) / len(ids) for i, ids in enumerate(found)
-        ]
+        totals = state.log_probabilities[item].sum(-1).tolist()
+        means = [total / len(ids) for total, ids in zip(totals, found, strict=False)]
         tags = [(tag.text, tag.weight) for tag in inputs.request.tags]
         order = rerank([caption.description for caption in captions], means, tags, decoding)
         if decoding.coverage or decoding.invention:  # whole sentences first

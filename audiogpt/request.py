@@ -98,8 +98,8 @@ class Decoding:
     `beam` search scores a hypothesis by its sum of log-probabilities over length ** length_penalty
     (0: no normalisation); `sample` draws from the smallest set of tokens with probability top_p,
     at `temperature`. `no_repeat_ngram` forbids repeating n-grams of that many tokens (0: allowed).
-    `coverage` and `invention` (nats per token) prefer, among the finished hypotheses, those that use
-    the words of the tags and name no instrument that is not among them (0: off).
+    `coverage` and `invention` (nats per token) prefer, among the finished hypotheses, those that
+    use the words of the tags and name no instrument that is not among them (0: off).
     """
 
     method: str = "beam"

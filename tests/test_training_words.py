@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from audiogpt import words
 from audiogpt.request import Decoding
 from audiogpt.reranking import coverage, invented, rerank
-from audiogpt.training import words
 from audiogpt.training.cider import CiderD
 from audiogpt.training.metrics import faithfulness, form, paired_bootstrap
 
