@@ -200,3 +200,39 @@ def test_stream_blocks_are_bounded(tmp_path: Path) -> None:
     sizes = [len(block) for block in iter_mono(path, 16_000)]
     assert max(sizes) <= 11 * 16_000
     assert sum(sizes) == 960_000
+
+
+HOUR_IN_BOUNDED_MEMORY = """
+import resource, sys
+import numpy as np, torch
+from audiogpt.audio.embedding import embed_file, load_embedding
+from audiogpt.audio.loading import iter_mono
+from audiogpt.audio.tagger import load_tagger
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+torch.set_num_threads(1)
+embedding, tagger = load_embedding("musicnn-vgg"), load_tagger()
+embedding.embed(np.zeros(100_000, np.float32))
+tagger.listen(np.zeros(100_000, np.float32))
+idle = peak()
+rows = embed_file(sys.argv[1], embedding).rows
+blocks = iter_mono(sys.argv[1], 16_000, duration=600)
+assert tagger.listen_blocks(blocks).taggram.shape[0] == 200
+print(len(rows), round(peak() - idle))
+"""
+
+
+@pytest.mark.slow
+def test_an_hour_takes_bounded_memory(tmp_path: Path) -> None:
+    path, rate = tmp_path / "hour.wav", 8_000
+    minute = np.random.default_rng(0).normal(0, 0.1, rate * 60).astype(np.float32)
+    with soundfile.SoundFile(path, "w", rate, 1, subtype="PCM_16") as file:
+        for _ in range(60):
+            file.write(minute)
+    command = [sys.executable, "-c", HOUR_IN_BOUNDED_MEMORY, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows, grown = map(int, done.stdout.split())
+    assert rows == 1203
+    assert grown < 300  # MiB above the idle process

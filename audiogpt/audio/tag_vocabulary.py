@@ -10,6 +10,7 @@ describe neither the sound nor the mood ("favourite" kinds such as "catchy", "se
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -117,10 +118,12 @@ VOCABULARY: tuple[ProductTag, ...] = (
 LABELS = tuple(tag.text for tag in VOCABULARY)
 
 
+@cache
 def membership(source: tuple[str, ...], *, msd: bool) -> np.ndarray:
     """Return which labels of ``source`` mean which product tag, float32 ``(50, n_tags)`` of 0/1."""
     table = np.zeros((len(source), len(VOCABULARY)), np.float32)
     for column, tag in enumerate(VOCABULARY):
         for label in tag.msd if msd else tag.mtt:
             table[source.index(label), column] = 1.0
+    table.setflags(write=False)  # cached: shared by all callers
     return table

@@ -18,11 +18,13 @@ from audiogpt.audio.musicnn_logmel import (
     patch_batch_size,
     patch_times,
 )
+from audiogpt.audio.speech import SpeechMeter
 from audiogpt.audio.tag_confidence import confidences
 from audiogpt.audio.tag_vocabulary import LABELS
 
 SILENCE_DBFS = -60.0  # root mean square below which a passage counts as silent
 SILENT_NOTE = "This passage is silent."
+SPEECH_NOTE = "This sounds like speech: tags are about music and may not fit."
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,14 @@ class Tagger:
 
     def listen_blocks(self, blocks: Iterable[np.ndarray]) -> TagsHeard:
         """Tag consecutive pieces ``(n,)`` of one sound, in bounded memory."""
-        level = _Level()
+        level, speech = _Level(), SpeechMeter()
         msd_parts, mtt_parts, times = [], [], []
         watched = level.watch(blocks)
         for first, patches in PATCHES.batches(at_least_one_patch(watched), self.batch_size):
             with torch.inference_mode():
                 tensor = torch.from_numpy(patches.copy()).to(self.device)  # (b, 48128)
                 logmel = self._logmel(tensor)  # (b, 187, 96)
+                speech.add(logmel)
                 msd_parts.append(torch.sigmoid(self._msd(logmel)).cpu().numpy())
                 mtt_parts.append(torch.sigmoid(self._mtt(logmel)).cpu().numpy())
             times.append(patch_times(first, len(patches)))
@@ -98,6 +101,8 @@ class Tagger:
         note = ""
         if level.dbfs < SILENCE_DBFS:
             taggram, overall, note = np.zeros_like(taggram), np.zeros_like(overall), SILENT_NOTE
+        elif speech.is_speech(overall):
+            note = SPEECH_NOTE
         order = np.argsort(-overall, kind="stable")
         tags = tuple(HeardTag(LABELS[i], float(overall[i])) for i in order)
         return TagsHeard(tags, taggram, LABELS, np.concatenate(times), note)
