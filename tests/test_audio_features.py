@@ -218,8 +218,8 @@ embedding.embed(np.zeros(100_000, np.float32))
 tagger.listen(np.zeros(100_000, np.float32))
 idle = peak()
 rows = embed_file(sys.argv[1], embedding).rows
-blocks = iter_mono(sys.argv[1], 16_000, duration=600)
-assert tagger.listen_blocks(blocks).taggram.shape[0] == 200
+blocks = iter_mono(sys.argv[1], 16_000, duration=120)
+assert tagger.listen_blocks(blocks).taggram.shape[0] == 40
 print(len(rows), round(peak() - idle))
 """
 

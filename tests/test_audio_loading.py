@@ -104,6 +104,17 @@ def test_longest_allowed(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"longer than 2 seconds"):
         load_audio(path, max_seconds=2.0)
     assert load_audio(path, duration=1.0, max_seconds=2.0).seconds == pytest.approx(1.0)
+    assert sum(map(len, iter_mono(path, 16_000, max_seconds=3.0))) == 48_000
+    with pytest.raises(AudioError, match=r"a\.wav is longer than 2 seconds"):
+        next(iter(iter_mono(path, 16_000, max_seconds=2.0)))
+
+
+@needs_ffmpeg
+def test_longest_allowed_where_the_length_is_not_known(tmp_path: Path) -> None:
+    source, path = written(tmp_path / "x.wav", sine(40.0)), tmp_path / "x.aac"
+    subprocess.run(["ffmpeg", "-v", "error", "-i", source, path], check=True)
+    with pytest.raises(AudioError, match="longer than 5 seconds"):
+        load_audio(path, max_seconds=5.0)
 
 
 @settings(

@@ -87,18 +87,8 @@ def load_audio(
         AudioError: the file is missing, empty, not audio, damaged, or too long.
     """
     with ExitStack() as stack:
-        stream = _open(stack, source, start=start, duration=duration)
-        limit = None if max_seconds is None else round(max_seconds * stream.sample_rate)
-        kept: list[np.ndarray] = []
-        total = 0
-        for block in stream.blocks:
-            kept.append(block)
-            total += len(block)
-            if limit is not None and total > limit:
-                raise AudioError(
-                    f"This file is longer than {max_seconds:g} seconds: choose a shorter passage."
-                )
-    samples = np.concatenate(kept).T  # (channels, n)
+        stream = _open(stack, source, start, duration, max_seconds)
+        samples = np.concatenate(list(stream.blocks)).T  # (channels, n)
     return Waveform(np.ascontiguousarray(samples), stream.sample_rate)
 
 
@@ -123,18 +113,20 @@ def iter_mono(
     *,
     start: float = 0.0,
     duration: float | None = None,
+    max_seconds: float | None = None,
     progress: Progress | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield a file as mono float32 blocks ``(n,)`` at ``sample_rate``, in bounded memory.
 
     The blocks joined equal ``resample_mono(load_audio(source), sample_rate)`` to rounding.
-    ``progress`` is called with the share read so far where the file says how long it is.
+    ``progress`` is called with the share read so far where the file says how long it is;
+    ``max_seconds`` as for ``load_audio``.
 
     Raises:
         AudioError: as ``load_audio``.
     """
     with ExitStack() as stack:
-        stream = _open(stack, source, start=start, duration=duration)
+        stream = _open(stack, source, start, duration, max_seconds)
         resampler = None
         if stream.sample_rate != sample_rate:
             resampler = soxr.ResampleStream(
@@ -153,7 +145,13 @@ def iter_mono(
             progress(1.0)
 
 
-def _open(stack: ExitStack, source: Source, *, start: float, duration: float | None) -> BlockStream:
+def _open(
+    stack: ExitStack,
+    source: Source,
+    start: float,
+    duration: float | None,
+    max_seconds: float | None,
+) -> BlockStream:
     """Open a source with libsndfile or else ffmpeg; blocks are checked and never all empty."""
     if not start >= 0 or (duration is not None and not duration > 0):
         raise AudioError("The start must be 0 s or later, and the duration longer than 0 s.")
@@ -174,7 +172,10 @@ def _open(stack: ExitStack, source: Source, *, start: float, duration: float | N
         frames, blocks = _sndfile_blocks(sound, name, start=start, duration=duration)
     if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
         raise AudioError(f"{name} claims a sample rate of {rate} Hz, so it is probably damaged.")
-    return BlockStream(_checked(blocks, name, start), rate, frames)
+    checked = _checked(blocks, name, start)
+    if max_seconds is not None:
+        checked = _limited(checked, frames, name, max_seconds, rate)
+    return BlockStream(checked, rate, frames)
 
 
 def _sndfile_blocks(
@@ -227,6 +228,24 @@ def _checked(blocks: Iterator[np.ndarray], name: str, start: float) -> Iterator[
     if empty:
         reason = f"ends before {start:g} s" if start else "holds no sound: its length is zero"
         raise AudioError(f"{name} {reason}.")
+
+
+def _limited(
+    blocks: Iterator[np.ndarray], frames: int | None, name: str, max_seconds: float, rate: int
+) -> Iterator[np.ndarray]:
+    """Pass blocks on; refuse more than ``max_seconds``, at once where the header tells."""
+    limit = round(max_seconds * rate)
+    refused = AudioError(
+        f"{name} is longer than {max_seconds:g} seconds: choose a shorter passage of it."
+    )
+    if frames is not None and frames > limit:
+        raise refused
+    total = 0
+    for block in blocks:
+        total += len(block)
+        if total > limit:
+            raise refused
+        yield block
 
 
 def _check_not_empty(source: Source, name: str) -> None:

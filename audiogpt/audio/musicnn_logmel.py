@@ -81,7 +81,10 @@ def at_least_one_patch(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def patch_times(first: int, count: int) -> np.ndarray:
-    """Seconds ``[start, end)`` of patches first, first + 1, …, float32 ``(count, 2)``."""
+    """Seconds ``[start, end)`` of patches first, first + 1, …, float32 ``(count, 2)``.
+
+    The one patch of a repeated short clip ends after the clip does.
+    """
     edges = np.arange(first, first + count + 1) * PATCH_SECONDS
     return np.stack([edges[:-1], edges[1:]], axis=1).astype(np.float32)
 

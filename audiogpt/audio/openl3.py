@@ -40,6 +40,9 @@ NAMES = tuple(
 class OpenL3Embedding:
     """One row per window of 1 s.
 
+    The official code resamples with resampy, ours with soxr: on a sweep to 20 kHz at 44.1 kHz that
+    changes the rows by 1 % (relative L2). From samples at 48 kHz the rows agree to 1e-5.
+
     With ``center`` (the official default) row i is about the second around ``i * hop_seconds``:
     half a second of silence is put in front. Silence also fills the last window.
     """
