@@ -130,7 +130,9 @@ def test_stream_equals_whole(tmp_path: Path, rate: int, target: int, n: int, cha
     samples = np.random.default_rng(n).normal(0, 0.2, (n, channels)).astype(np.float32)
     path = written(tmp_path / "x.wav", samples, rate=rate, subtype="FLOAT")
     whole = resample_mono(load_audio(path), target)
-    streamed = np.concatenate(list(iter_mono(path, target)))
+    blocks = [*iter_mono(path, target), np.zeros(0, np.float32)]
+    assert all(len(block) for block in blocks[:-1])
+    streamed = np.concatenate(blocks)
     assert streamed.dtype == np.float32
     assert len(streamed) == len(whole)
     np.testing.assert_allclose(streamed, whole, rtol=0, atol=2e-6)

@@ -136,11 +136,16 @@ def iter_mono(
         for block in stream.blocks:
             seen += len(block)
             mono = block.mean(axis=1, dtype=np.float32)  # (n,)
-            yield mono if resampler is None else resampler.resample_chunk(mono)
+            if resampler is not None:
+                mono = resampler.resample_chunk(mono)
+            if len(mono):  # a resampler keeps the first few samples for the next call
+                yield mono
             if progress is not None and stream.frames:
                 progress(min(1.0, seen / stream.frames))
         if resampler is not None:
-            yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+            rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+            if len(rest):
+                yield rest
         if progress is not None:
             progress(1.0)
 
