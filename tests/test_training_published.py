@@ -202,3 +202,20 @@ def test_a_model_learns_what_the_features_say(data: Path, tmp_path: Path) -> Non
     losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
     assert losses[-1] < 0.6 * losses[0]
     assert np.isfinite(losses).all()
+
+
+def test_published_artists_and_preprocessed_names(tmp_path):
+    (tmp_path / "splits").mkdir()
+    caption = "<title> guns n roses <description> best of guns n roses and AC/DC"
+    rows = json.dumps([{"playlist_id": "1", "caption": caption}])
+    for split in ("train", "val"):
+        (tmp_path / "splits" / f"{split}.json").write_text(rows)
+    counts = [{"artist": "AC/DC", "count": 1}, {"artist": "Guns N' Roses", "count": 4}]
+    table = tmp_path / "playlist2artists.json"
+    table.write_text(json.dumps({"1": counts}))
+    item = read_annotations(tmp_path)["train"][0]
+    assert item.captions == ("<title> artist0 <description> best of artist0 and artist1",)
+    assert item.artists is not None and item.artists.shares == (0.8, 0.2)
+    table.write_text(json.dumps({"1": [{"name": "AC/DC"}]}))
+    with pytest.raises(ValueError, match="artist and count"):
+        read_annotations(tmp_path)

@@ -5,8 +5,9 @@ COCO: the folder has `captions_train*.json` and `captions_val*.json` (and may ha
 
 Playlists: the folder has `splits/train.json`, `splits/val.json` and perhaps `splits/test.json`,
 lists of `{"playlist_id", "caption"}`, and `playlist2artists.json`, which maps a playlist to the
-artists of its tracks: one name per track, or a mapping of name to number of tracks. Captions read
-`<title> … <description> …`; artist names in them become artist0, artist1, … by share.
+artists of its tracks: `[{"artist", "count"}, …]` as published, or one name per track, or a mapping
+of name to number of tracks. Captions read `<title> … <description> …`; artist names in them, as
+written or as the published code preprocesses them, become artist0, artist1, … by share.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 from audiogpt.artists import RankedArtists, mask_artists, rank_artists, rank_track_artists
 from audiogpt.captions import DELIMITER, FORMATTINGS, split_caption
+from audiogpt.playntell.english import preprocess
 
 SPLITS = ("train", "val", "test")
 
@@ -96,9 +98,9 @@ def _read_playlists(folder: Path) -> dict[str, list[Item]]:
             except (KeyError, TypeError) as error:
                 raise ValueError(f"{path} needs playlist_id and caption: {error!r}.") from error
             artists = _ranked(table.get(key, ()))
-            items.append(
-                Item(key=key, captions=(mask_artists(caption, artists.names),), artists=artists)
-            )
+            caption = mask_artists(caption, artists.names)
+            caption = mask_artists(caption, [preprocess(name) for name in artists.names])
+            items.append(Item(key=key, captions=(caption,), artists=artists))
         splits[split] = items
     return _checked(splits, folder)
 
@@ -106,6 +108,14 @@ def _read_playlists(folder: Path) -> dict[str, list[Item]]:
 def _ranked(artists: Any) -> RankedArtists:
     if isinstance(artists, Mapping):
         return rank_artists((str(name), float(count)) for name, count in artists.items())
+    artists = list(artists)
+    if artists and all(isinstance(entry, Mapping) for entry in artists):
+        try:
+            return rank_artists((str(e["artist"]), float(e["count"])) for e in artists)
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"playlist2artists.json needs artist and count in every entry: {error!r}."
+            ) from error
     return rank_track_artists(str(name) for name in artists)
 
 
