@@ -39,10 +39,10 @@ def test_axe_finds_nothing_serious(size, theme):
         if tab == "See why":
             part(page, "description").locator("button.word").first.click()
             part(page, "detail").wait_for()
-            for summary in page.locator("details:not([open]) > summary").all():
-                summary.click()
+            page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
         page.wait_for_timeout(1700 if tab == "Compare" else 100)  # let highlights fade
         report = page.evaluate("axe.run('.agpt', { resultTypes: ['violations'] })")
+        assert len(report["passes"]) > 10  # the rules did look at something
         found += [
             (tab, violation["id"], violation["nodes"][0]["html"][:200], len(violation["nodes"]))
             for violation in report["violations"]

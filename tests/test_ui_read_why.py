@@ -153,3 +153,11 @@ def test_the_honest_line_is_always_there(page):
     wait_done(page)
     expect(page.locator("p.honest")).to_contain_text("not proof of why")
     expect(page.locator(".why")).to_contain_text("No audio was used")
+
+
+def test_the_caption_stays_in_view_on_a_desktop(page):
+    try_example(page)
+    page.mouse.move(900, 700)
+    page.mouse.wheel(0, 600)
+    page.wait_for_function("scrollY > 400")
+    expect(part(page, "description")).to_be_in_viewport()

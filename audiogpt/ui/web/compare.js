@@ -85,7 +85,7 @@ function renderCompare() {
         h("button", { type: "button", class: "chip", onclick: () => restoreEntry(entry) }, "Restore"),
         h("button", { type: "button", class: "chip", onclick: () => pin(entry.answer) }, "Pin as A")))))
       : h("p", { class: "soft" }, "Every caption you make is listed here, with its settings."));
-  panel.replaceChildren(...pieces);
+  put(panel, ...pieces);
 }
 
 function summary({ settings, tracks }) {

@@ -44,12 +44,31 @@ const mean = (values) => (values.length ? values.reduce((a, b) => a + b, 0) / va
 const plural = (count, word) => count + " " + word + (count === 1 ? "" : "s");
 const argmax = (values) => values.indexOf(Math.max(...values));
 
+// Replaces what is in a node; empty children are left out.
+function put(node, ...children) {
+  node.replaceChildren();
+  return fill(node, {}, children);
+}
+
 function swatch(part) {
   return h("span", { class: "swatch", style: { background: COLOURS[part] }, "aria-hidden": "true" });
 }
 
 function announce(text) {
   by("announce").textContent = text;
+}
+
+// A fold that stays as the visitor left it when the page is drawn anew; `draw` fills it when opened.
+const folds = {};
+function fold(name, title, draw) {
+  const node = h("details", { open: Boolean(folds[name]) }, h("summary", {}, title));
+  node.draw = () => { if (node.children.length === 1) node.append(draw()); };
+  node.addEventListener("toggle", () => {
+    folds[name] = node.open;
+    if (node.open) node.draw();
+  });
+  if (node.open) node.draw();
+  return node;
 }
 
 // A labelled slider row: name, range, readout, extra buttons. `input` gets the number.
@@ -69,7 +88,7 @@ function sliderRow({ name, label, value, max = 1, step = 0.01, note, input, show
   range.style.setProperty("--fill", (100 * value) / max + "%");
   const row = h("li", { class: "slider" },
     h("div", { class: "slider-name" }, h("span", { class: "name" }, name), note),
-    h("div", { class: "slider-line" }, range, readout, buttons));
+    range, readout, h("div", { class: "slider-end" }, buttons));
   row.refresh = () => {
     readout.textContent = text(Number(range.value));
     range.setAttribute("aria-valuetext", readout.textContent);

@@ -120,7 +120,7 @@ async function savePng(kind) {
   } else {
     const every = panels.why.querySelector(".time details");
     const open = every && every.open;
-    if (every) every.open = true;
+    if (every) { every.draw(); every.open = true; }
     items = [...panels.why.querySelectorAll(".time svg")].map((node) => ["", node]);
     heading = "Attention along the music";
     if (every) queueMicrotask(() => { every.open = open; });

@@ -58,16 +58,18 @@ async function loadJson(file) {
 
 function renderKeep() {
   const none = !view.answer || !view.answer.result.trace;
-  const button = (text, id, onclick) => h("button", { type: "button", class: "button", "data-id": id, disabled: none, onclick }, text);
+  const silent = none || !view.answer.result.row_times.length;
+  const button = (text, id, onclick, disabled = none) =>
+    h("button", { type: "button", class: "button", "data-id": id, disabled, onclick }, text);
   const load = h("input", { type: "file", accept: ".json,application/json", id: "agpt-load", "data-id": "load",
     onchange: (event) => { if (event.target.files[0]) loadJson(event.target.files[0]); event.target.value = ""; } });
   const note = by("load-note") ? by("load-note").textContent : "";
-  panels.keep.replaceChildren(
+  put(panels.keep, 
     h("h3", {}, "Take it with you"),
     h("div", { class: "row" }, button("Everything (JSON)", "save-json", saveJson),
       button("Shares (CSV)", "save-csv", () => download(fileStem() + ".csv", sharesCsv(view.answer), "text/csv")),
       button("Strip (PNG)", "save-strip", () => savePng("strip")), button("Layers (PNG)", "save-layers", () => savePng("layers")),
-      button("Time line (PNG)", "save-time", () => savePng("time"))),
+      button("Time line (PNG)", "save-time", () => savePng("time"), silent)),
     h("p", { class: "soft small" }, "The JSON holds the request, the caption, the whole trace, versions and the checkpoint's hash; never the audio."),
     h("h3", {}, "Bring it back"),
     h("div", { class: "row" }, h("label", { class: "button", for: "agpt-load" }, "Load a saved JSON", load)),

@@ -12,12 +12,11 @@ function layerMatrix(result, part) {
   return trace.alpha.map((_, l) => words.map((word) => mean(tokensOf(word).map((t) => value(l, t)))));
 }
 
+const room = () => panels.why.clientWidth || by("hero").clientWidth || 600;
+
 // Cells are as wide as the room allows, so that a short caption fills its line.
 const LEFT = 26;
-const cellWidth = (words) => {
-  const room = panels.why.clientWidth || by("hero").clientWidth || 600;
-  return Math.max(15, Math.min(34, Math.floor((room - LEFT - 44) / words)));
-};
+const cellWidth = (words) => Math.max(15, Math.min(34, Math.floor((room() - LEFT - 44) / words)));
 
 function heatPanel(result, part, matrix, top, onpick) {
   const tall = 15, cell = cellWidth(matrix[0].length), rows = matrix.length, high = rows * tall;
@@ -112,8 +111,8 @@ function drawTime(answer) {
   const { result } = answer;
   const R = result.row_times.length;
   if (!R) return h("p", { class: "soft" }, "No audio was used for this caption, so there is no time line.");
-  const axis = timeAxis(result), width = 800, wave = 54, bars = 46, cell = 11;
-  const words = result.words, left = 0;
+  const axis = timeAxis(result), width = room(), wave = 54, bars = 46;
+  const words = result.words;
   const all = words.map((word) => wordAttention(result, word, "audio"));
   const uniform = 1 / R, top = Math.max(...all.flat(), uniform * 1.5);
   const box = result.row_times.map(([t, from, to]) => [axis.at(t, from) * width, axis.at(t, to) * width]);
@@ -137,7 +136,7 @@ function drawTime(answer) {
     return svg("rect", { class: "attention", x: x + 0.5, y: wave + bars - size, width: Math.max(1, to - x - 1), height: size });
   });
   const level = wave + bars - (bars - 4) * (uniform / top);
-  const ticks = box.map(([x], r) => (r % Math.ceil(R / 10) === 0) &&
+  const ticks = box.map(([x], r) => (r % Math.ceil((R * 44) / width) === 0) &&
     svg("text", { class: "tick start", x: x + 2, y: height - 2 }, clock(result.row_times[r][1])));
   const jump = (fraction) => {
     const r = box.findIndex(([x, to]) => fraction * width >= x && fraction * width < to);
@@ -162,15 +161,15 @@ function drawTime(answer) {
     h("div", { class: "row plays" }, [...shown.keys()].sort((a, b) => shown[b] - shown[a]).slice(0, 3).map((r) =>
       h("button", { type: "button", class: "chip", onclick: () => seek(result.row_times[r][0], result.row_times[r][1], result.row_times[r][2]) },
         "\u25b6 " + result.rows.audio[r] + " (" + percent(shown[r]) + ")"))),
-    h("details", {}, h("summary", {}, "Every word and segment"), drawMatrix(result, all, box, top, uniform, cell, left)));
+    fold("every", "Every word and segment", () => drawMatrix(result, all, box, top, uniform, width)));
 }
 
-function drawMatrix(result, all, box, top, uniform, cell) {
-  const width = 800, left = 110;
-  const squeeze = (x) => left + (x / 800) * (width - left);
+function drawMatrix(result, all, box, top, uniform, width) {
+  const cell = 13, left = 90;
+  const squeeze = (x) => left + (x / width) * (width - left);
   const height = all.length * cell + 16;
   const rows = all.map((row, w) => [
-    svg("text", { class: "tick end" + (w === view.word ? " strong" : ""), x: left - 6, y: w * cell + 9 }, result.words[w].text.slice(0, 16)),
+    svg("text", { class: "tick end" + (w === view.word ? " strong" : ""), x: left - 6, y: w * cell + 10 }, result.words[w].text.slice(0, 14)),
     row.map((value, r) => svg("rect", {
       x: squeeze(box[r][0]), y: w * cell, width: squeeze(box[r][1]) - squeeze(box[r][0]), height: cell,
       fill: COLOURS.audio, "fill-opacity": Math.min(1, value / top).toFixed(3),

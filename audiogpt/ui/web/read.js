@@ -41,10 +41,10 @@ function renderResult(before) {
 
 function renderOthers() {
   const panel = panels.others;
-  if (!view.answer) return panel.replaceChildren(h("p", { class: "soft" }, "Other captions that nearly won appear here."));
+  if (!view.answer) return put(panel, h("p", { class: "soft" }, "Other captions that nearly won appear here."));
   const { alternatives, request } = view.answer.result;
   const best = Math.max(...alternatives.map((a) => a.log_probability));
-  panel.replaceChildren(
+  put(panel, 
     h("p", { class: "soft small" }, request.decoding && request.decoding.method === "sample"
       ? "Drawn with the same settings; the seed decides which." :
       "The best captions that the search kept. The score ranks them: higher is better."),
@@ -84,7 +84,7 @@ function renderThrough() {
     }, "\u25b6 " + clock(part.start) + "\u2013" + clock(part.end)),
     h("p", {}, state.tracks.length > 1 && h("span", { class: "soft" }, (state.tracks[part.track] || {}).name + " \u00b7 "),
       part.title && h("strong", {}, part.title + " "), part.description)));
-  panel.replaceChildren(
+  put(panel, 
     h("div", { class: "row" }, h("label", {}, "Parts of ", h("select", {
       "data-id": "segment-seconds", onchange: (event) => { through.seconds = Number(event.target.value); },
     }, options)), start,

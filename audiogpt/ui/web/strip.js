@@ -119,5 +119,5 @@ function renderLegend() {
   const totals = trace ? overall(wordValues(view.answer)) : null;
   by("legend").replaceChildren(...parts.map((part, p) =>
     h("li", { title: MEANINGS[part] || part }, swatch(part), part,
-      h("span", { class: "number" }, totals ? percent(totals[p]) : ""))));
+      h("span", { class: "number" }, totals && totals.length ? percent(totals[p]) : ""))));
 }

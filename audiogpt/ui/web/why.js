@@ -55,7 +55,7 @@ function layerTable(result, word) {
   const tokens = tokensOf(word);
   const at = (value) => percent(mean(tokens.map(value)));
   const head = ["layer", ...trace.parts, "gate \u03b1", ...trace.parts.slice(1).map((part) => "gate " + part)];
-  return h("details", {}, h("summary", {}, "Numbers per layer"), h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Numbers per layer" },
+  return fold("layers", "Numbers per layer", () => h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Numbers per layer" },
     h("table", {}, h("thead", {}, h("tr", {}, head.map((text) => h("th", { scope: "col" }, text)))),
       h("tbody", {}, trace.shares.map((layer, l) => h("tr", {}, h("th", { scope: "row" }, l + 1),
         trace.parts.map((_, p) => h("td", {}, at((t) => layer[t][p]))), h("td", {}, at((t) => trace.alpha[l][t])),
@@ -139,10 +139,12 @@ function renderWhy() {
   const panel = panels.why;
   const traced = view.answer && view.answer.result.trace;
   if (!traced) {
-    panel.replaceChildren(h("p", { class: "soft" }, view.answer ? "Working out why\u2026" : "Once there is a caption, every word of it can be opened here."));
+    put(panel, h("p", { class: "soft" }, view.answer ? "Working out why\u2026" : "Once there is a caption, every word of it can be opened here."));
     return;
   }
-  panel.replaceChildren(wordDetail(),
+  if (!view.answer.result.words.length)
+    return put(panel, h("p", { class: "soft" }, "This caption has no words: allow more tokens under Decoding."));
+  put(panel, wordDetail(),
     h("h3", {}, "Along the music"), drawTime(view.answer),
     h("h3", {}, view.mode === "gates" ? "Raw gates, layer by layer" : "Shares, layer by layer"), drawLayers(view.answer, selectWord),
     h("p", { class: "honest" }, HONESTY + " Words are the mean of their pieces; \u2260 marks words where share and causal drop disagree."));
