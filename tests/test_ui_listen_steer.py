@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
@@ -219,3 +220,18 @@ def test_sampling_repeats_with_its_seed(page):
         wait_done(page)
         captions.append(caption_of(page))
     assert captions[0] == captions[2] != captions[1]
+
+
+def test_the_last_of_many_quick_moves_is_the_one_that_counts(page, tmp_path):
+    try_example(page)
+    label = page.get_by_label(re.compile("^Weight of the tag")).first.get_attribute("aria-label")
+    for step in range(25):
+        set_slider(page, label, step / 25)
+    wait_done(page)
+    page.get_by_role("tab", name="Keep").click()
+    with page.expect_download() as download:
+        part(page, "save-json").click()
+    saved = json.loads(download.value.path().read_text(encoding="utf-8"))
+    assert saved["result"]["request"]["tags"][0]["weight"] == 24 / 25
+    page.get_by_role("tab", name="Compare").click()
+    assert part(page, "history").locator("li").count() <= 8  # most moves were passed over

@@ -64,11 +64,11 @@ class Answers:
         """Listen, then stream a caption, then its trace; stops when the page has moved on."""
         started = time.perf_counter()
         request = message.request
-        if request.tracks:
-            heard = [heard_view(self.captioner.listen(track)) for track in request.tracks]
-            request = self._tagged(message)
-            tags = [dataclasses.asdict(tag) for tag in request.tags] if message.auto else None
-            yield {"heard": heard, "auto_tags": tags}
+        if request.tracks and not message.extra.get("heard"):  # the page may know it already
+            yield {"heard": [heard_view(self.captioner.listen(track)) for track in request.tracks]}
+        if request.tracks and message.auto:
+            request = self._tagged(request)
+            yield {"auto_tags": [dataclasses.asdict(tag) for tag in request.tags]}
         shown = started + STREAM_PATIENCE - STREAM_INTERVAL
         for item in self.captioner.stream(request):
             if self.memory.unwanted(message.page, message.run):
@@ -83,11 +83,8 @@ class Answers:
             else:
                 yield self._traced(item) | {"done": True}
 
-    def _tagged(self, message: Message) -> CaptionRequest:
-        if not message.auto:
-            return message.request
-        tags = self.captioner.suggest_tags(message.request.tracks)
-        return dataclasses.replace(message.request, tags=tags)
+    def _tagged(self, request: CaptionRequest) -> CaptionRequest:
+        return dataclasses.replace(request, tags=self.captioner.suggest_tags(request.tracks))
 
     def _traced(self, result: CaptionResult) -> dict[str, Any]:
         return {

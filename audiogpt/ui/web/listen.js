@@ -92,11 +92,15 @@ function renderTracks() {
   }));
 }
 
+const passageOf = ({ file, start, end }) => [file, start, end].join(" ");
+const allHeard = () => state.tracks.every((track) => track.heardAs === passageOf(track));
+
 function takeHeard(heard) {
   heard.forEach((found, index) => {
     const track = state.tracks[index];
     if (!track) return;
     track.heard = found.tags;
+    track.heardAs = passageOf(track);
     track.sha256 = found.sha256;
     if (!track.peaks || (track.start === 0 && track.end === null)) {
       track.peaks = found.peaks;

@@ -24,8 +24,8 @@ function ask(deliberate) {
   }
   note({ asked: flight.run, shown: flight.run });
   holdHeight();
-  setBusy(true, state.tracks.some((track) => !track.heard) ? "Listening\u2026" : "Writing\u2026");
-  send("caption");
+  setBusy(true, allHeard() ? "Writing\u2026" : "Listening\u2026");
+  send("caption", { heard: allHeard() });
 }
 
 function stop() {
@@ -69,10 +69,12 @@ function takeCaption(answer) {
   if (answer.heard && flight.heard !== answer.run) {
     flight.heard = answer.run;
     takeHeard(answer.heard);
-    if (answer.auto_tags && state.auto) {
-      state.tags = answer.auto_tags.map((tag) => ({ ...tag, confidence: confidenceOf(tag.text) }));
-      renderTags();
-    } else if (!by("tags").contains(document.activeElement)) renderTags();
+    if (!by("tags").contains(document.activeElement)) renderTags(); // never under a moving finger
+  }
+  if (answer.auto_tags && state.auto && flight.tagged !== answer.run) {
+    flight.tagged = answer.run;
+    state.tags = answer.auto_tags.map((tag) => ({ ...tag, confidence: confidenceOf(tag.text) }));
+    renderTags();
     if (!answer.result) by("status").textContent = "Writing\u2026";
   }
   const late = performance.now() - flight.since > PATIENCE || !view.answer;
