@@ -24,7 +24,7 @@ def client(tiny_checkpoint):
 
 def caption(client, audio=None, **changes):
     values = {"tags": {}, "artists": {}, "strengths": {}, "decoding": QUICK, "seed": 0} | changes
-    return client.predict(audio, *values.values(), api_name="/caption")
+    return client.predict(audio=audio, **values, api_name="/caption")
 
 
 def test_only_the_two_endpoints_are_public(client):

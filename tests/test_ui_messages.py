@@ -6,6 +6,7 @@ import itertools
 import json
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import gradio as gr
@@ -13,6 +14,7 @@ import pytest
 from conftest import EXAMPLES
 
 from audiogpt.pipeline import Captioner
+from audiogpt.ui import answers as answers_module
 from audiogpt.ui import memory as memory_module
 from audiogpt.ui.answers import FAILURE, Answers, first_message
 from audiogpt.ui.memory import Memory
@@ -231,3 +233,24 @@ def test_launch_options_are_accepted_by_gradio():
 
 def test_expired_uploads_say_what_to_do():
     assert EXPIRED.endswith("add the file again.")
+
+
+def test_long_listening_reports_progress_and_can_be_stopped(answers, monkeypatch):
+    track = {"file": "example:" + example_names()[0], "name": "one"}
+    listen = answers.captioner.listen
+
+    def slowly(track, *, progress=None):
+        for share in (0.25, 0.5, 0.75):
+            progress(share)
+            time.sleep(0.05)
+        return listen(track)
+
+    monkeypatch.setattr(answers.captioner, "listen", slowly)
+    monkeypatch.setattr(answers_module, "PROGRESS_INTERVAL", 0.02)
+    asked = message(request={"tracks": [track]})
+    steps = answers._listen(read_message(asked))
+    shares = [step["listening"] for step in steps if "listening" in step]
+    assert shares == sorted(shares) and 0.25 in shares and shares[-1] <= 1
+    answers.supersede(["p", 5])
+    spoken = [json.loads(text) for text in answers.caption(asked)]
+    assert spoken[-1]["stopped"] and "heard" not in spoken[-1]

@@ -8,6 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 from audiogpt.pipeline import Captioner
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 STREAM_INTERVAL = 0.06  # s
 # A caption that is done sooner than this is shown at once, without its making.
 STREAM_PATIENCE = 0.3  # s
+PROGRESS_INTERVAL = 0.4  # s
 FAILURE = "Something went wrong on the server; the caption was not made. Try again."
 
 
@@ -46,11 +48,17 @@ def answering(handler: Callable[..., Iterator[dict[str, Any]]]) -> Callable[...,
                 yield write_answer(run=run, **answer)
         except ValueError as error:
             yield write_answer(run=run, error=str(error), done=True)
+        except StopListening:
+            yield write_answer(run=run, stopped=True, done=True)
         except Exception:
             log.exception("A handler of the page failed.")
             yield write_answer(run=run, error=FAILURE, done=True)
 
     return wrapped
+
+
+class StopListening(Exception):
+    """The page no longer wants what is being heard."""
 
 
 class Answers:
@@ -65,7 +73,7 @@ class Answers:
         started = time.perf_counter()
         request = message.request
         if request.tracks and not message.extra.get("heard"):  # the page may know it already
-            yield {"heard": [heard_view(self.captioner.listen(track)) for track in request.tracks]}
+            yield from self._listen(message)
         if request.tracks and message.auto:
             request = self._tagged(request)
             yield {"auto_tags": [dataclasses.asdict(tag) for tag in request.tags]}
@@ -82,6 +90,25 @@ class Answers:
                 yield {"result": item.to_dict(), "seconds": time.perf_counter() - started}
             else:
                 yield self._traced(item) | {"done": True}
+
+    def _listen(self, message: Message) -> Iterator[dict[str, Any]]:
+        """Hear every track, saying how far that is; stops early when the page has moved on."""
+        tracks, done = message.request.tracks, 0.0
+        heard: list[dict[str, Any]] = []
+
+        def progress(share: float) -> None:
+            nonlocal done
+            done = (len(heard) + share) / len(tracks)
+            if self.memory.unwanted(message.page, message.run):
+                raise StopListening
+
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            for track in tracks:
+                job = pool.submit(self.captioner.listen, track, progress=progress)
+                while not wait([job], timeout=PROGRESS_INTERVAL).done:
+                    yield {"listening": round(done, 2)}
+                heard.append(heard_view(job.result()))
+        yield {"heard": heard}
 
     def _tagged(self, request: CaptionRequest) -> CaptionRequest:
         return dataclasses.replace(request, tags=self.captioner.suggest_tags(request.tracks))

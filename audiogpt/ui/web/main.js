@@ -66,6 +66,8 @@ function takeCaption(answer) {
     return showError(answer.error);
   }
   if (answer.stopped) return;
+  if (answer.listening !== undefined && !answer.heard)
+    by("status").textContent = "Listening\u2026 " + percent(answer.listening);
   if (answer.heard && flight.heard !== answer.run) {
     flight.heard = answer.run;
     takeHeard(answer.heard);

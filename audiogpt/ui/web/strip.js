@@ -50,7 +50,8 @@ function renderPartial({ title, description }) {
 
 // Which words of `after` are not in `before` in this order (longest common subsequence).
 function changedWords(before, after) {
-  const a = before.map((w) => w.toLowerCase()), b = after.map((w) => w.toLowerCase());
+  const plain = (word) => word.toLowerCase().replace(/[.,;:!?]+$/, "");
+  const a = before.map(plain), b = after.map(plain);
   const table = Array.from({ length: a.length + 1 }, () => new Uint16Array(b.length + 1));
   for (let i = a.length - 1; i >= 0; i--)
     for (let j = b.length - 1; j >= 0; j--)
