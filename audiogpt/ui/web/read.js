@@ -43,7 +43,7 @@ function renderOthers() {
   const panel = panels.others;
   if (!view.answer) return put(panel, h("p", { class: "soft" }, "Other captions that nearly won appear here."));
   const { alternatives, request } = view.answer.result;
-  const best = Math.max(...alternatives.map((a) => a.log_probability));
+  const shown = alternatives[0].log_probability;
   put(panel, 
     h("p", { class: "soft small" }, request.decoding && request.decoding.method === "sample"
       ? "Drawn with the same settings; the seed decides which." :
@@ -51,15 +51,17 @@ function renderOthers() {
     h("ol", { class: "others" }, alternatives.map((other, index) =>
       h("li", {},
         h("p", { class: "other-text" }, other.title && h("strong", {}, other.title), other.title && " ", other.description),
-        h("p", { class: "soft small" }, (index === 0 ? "shown above \u00b7 " : "") + "score " + other.score.toFixed(2) +
+        h("p", { class: "soft small" }, (index === 0 ? "shown above \u00b7 " : "") + "score " + other.score.toFixed(3) +
           " \u00b7 log-probability " + other.log_probability.toFixed(2) + " over " + plural(other.tokens.length, "token") +
-          (index && Number.isFinite(best) ? " \u00b7 " + likelier(best - other.log_probability) : "")))))
+          (index ? " \u00b7 " + likelier(other.log_probability - shown) : "")))))
   );
 }
 
-const likelier = (difference) =>
-  difference < 0.05 ? "as likely as the best" : "the best is " + (difference > 9 ? "thousands of times" :
-    Math.exp(difference).toFixed(1) + " times") + " as likely";
+const likelier = (difference) => {
+  if (Math.abs(difference) < 0.05) return "as likely as the one shown";
+  const times = Math.abs(difference) > 6.9 ? "over 1000" : Math.exp(Math.abs(difference)).toFixed(1);
+  return times + "\u00d7 " + (difference > 0 ? "likelier, but the score allows for length" : "less likely than the one shown");
+};
 
 const through = { seconds: 15, list: [], running: false, error: "" };
 

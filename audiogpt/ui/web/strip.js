@@ -23,8 +23,9 @@ function tint(parts, values, scale) {
   return { part: parts[best + 1], amount: Math.min(1, branches[best] / (scale || 1)) };
 }
 
-function wordButton(word, index, parts, values, marked, scale) {
-  const colour = values && tint(parts, values, scale);
+// The tint always follows the shares: a gate may stand open where there is nothing to let through.
+function wordButton(word, index, parts, values, shares, marked, scale) {
+  const colour = shares && tint(parts, shares, scale);
   const what = view.mode === "gates" ? "gates: " : "";
   const label = word.text + (values ? " \u2014 " + what + spoken(parts, values) : "") +
     (marked ? ". Share and drop disagree." : "");
@@ -68,14 +69,15 @@ function renderWords(before) {
   const { result, why } = view.answer;
   const parts = partsOf(result);
   const values = why && result.trace ? wordValues(view.answer) : null;
-  const scale = values && Math.max(...values.flatMap((row) => row.slice(1)), 1e-6);
+  const shares = values && why.shares;
+  const scale = shares && Math.max(...shares.flatMap((row) => row.slice(1)), 1e-6);
   const fresh = before ? changedWords(before, result.words.map((word) => word.text)) : new Set();
   for (const part of ["title", "description"]) {
     const buttons = [];
     result.words.forEach((word, index) => {
       if (word.part !== part) return;
       const marked = Boolean(values && why.marks[index]);
-      const button = wordButton(word, index, parts, values && values[index], marked, scale);
+      const button = wordButton(word, index, parts, values && values[index], shares && shares[index], marked, scale);
       if (fresh.has(index)) button.classList.add("fresh");
       buttons.push(button);
     });

@@ -147,6 +147,7 @@ function renderWhy() {
   put(panel, wordDetail(),
     h("h3", {}, "Along the music"), drawTime(view.answer),
     h("h3", {}, view.mode === "gates" ? "Raw gates, layer by layer" : "Shares, layer by layer"), drawLayers(view.answer, selectWord),
+    view.mode === "gates" && h("p", { class: "soft small" }, "A gate says how far a layer opens, not how much came through: beside an empty branch, or a large context, an open gate adds little. The exact shares count what arrived."),
     h("p", { class: "honest" }, HONESTY + " Words are the mean of their pieces; \u2260 marks words where share and causal drop disagree."));
 }
 
