@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 
@@ -235,3 +236,21 @@ def test_the_last_of_many_quick_moves_is_the_one_that_counts(page, tmp_path):
     assert saved["result"]["request"]["tags"][0]["weight"] == 24 / 25
     page.get_by_role("tab", name="Compare").click()
     assert part(page, "history").locator("li").count() <= 8  # most moves were passed over
+
+
+def test_files_can_be_dropped(page):
+    content = base64.b64encode(EXAMPLES[0].read_bytes()).decode()
+    page.evaluate(
+        """content => {
+          const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([bytes], 'dropped.ogg', { type: 'audio/ogg' }));
+          document.querySelector('[data-id=drop]').dispatchEvent(
+            new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
+        }""",
+        content,
+    )
+    page.wait_for_function("document.querySelector('.agpt').dataset.asked > 0")
+    wait_done(page)
+    expect(part(page, "tracks")).to_contain_text("dropped.ogg")
+    assert caption_of(page)
