@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes checkpoints/audiogpt-small from nothing: renders grooves, embeds the clips, trains, polishes,
-# and evaluates. About two hours on two cores.
+# Makes checkpoints/audiogpt-small from nothing: renders grooves, embeds the clips, trains, and
+# evaluates. About two hours on two cores.
 #   scripts/train_bundled.sh DATA WORK
 # DATA holds musiccaps.csv and incompetech/ (tracks.jsonl, catalogue.jsonl, audio/); WORK is a folder
 # for clips, embeddings and runs. Needs: apt-get install mma fluidsynth fluid-soundfont-gm
@@ -21,10 +21,8 @@ SOURCES=(--musiccaps "$DATA/musiccaps.csv" --incompetech "$DATA/incompetech"
     --embeddings "$WORK/embeddings"
 "$PYTHON" -m audiogpt train-small "${SOURCES[@]}" --output "$WORK/small" --steps 5000 --threads 2 \
   --resume
-"$PYTHON" -m audiogpt polish-small "${SOURCES[@]}" --checkpoint "$WORK/small/model" \
-  --output "$WORK/polish" --threads 2 --resume
-"$PYTHON" -m audiogpt evaluate --checkpoint "$WORK/polish/model" --dataset musiccaps \
+"$PYTHON" -m audiogpt evaluate --checkpoint "$WORK/small/model" --dataset musiccaps \
   --data "$DATA/musiccaps.csv" --split test --inputs tags --out "$WORK/predictions.json"
-"$PYTHON" -m audiogpt check-behaviour --checkpoint "$WORK/polish/model" \
+"$PYTHON" -m audiogpt check-behaviour --checkpoint "$WORK/small/model" \
   --musiccaps "$DATA/musiccaps.csv" --incompetech "$DATA/incompetech" \
   --embeddings "$WORK/embeddings"

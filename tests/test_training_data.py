@@ -167,6 +167,32 @@ def test_low_weights_go_with_tags_that_are_not_mentioned() -> None:
     assert sum(weight < 0.36 for weight in seen[False]) > 0.6 * len(seen[False])
 
 
+def test_tags_heard_lead_the_views_of_a_clip() -> None:
+    dice = random.Random(5)
+    pair = Pair(
+        key="x",
+        source="incompetech",
+        sentences=(),
+        tags=("polka", "bouncy", "tuba"),
+        audio=("a.ogg",),
+        style="polka",
+        moods=("bouncy",),
+        instruments=("tuba",),
+        heard={"a.ogg": [("techno", 0.95), ("flute", 0.2), ("quiet", 0.1)]},
+    )
+    views = [draw_view(pair, dice) for _ in range(400)]
+    heard = [view for view in views if any(tag == "techno" for tag, _ in view.tags)]
+    assert len(heard) > 80
+    assert all(view.audio == "a.ogg" for view in views)
+    assert not any(tag == "quiet" for view in views for tag, _ in view.tags)
+    assert sum("techno" in view.description for view in heard) > 0.95 * len(heard)
+    flutes = [view for view in heard if any(tag == "flute" for tag, _ in view.tags)]
+    assert sum("flute" in view.description for view in flutes) < 0.6 * len(flutes)
+    alone = [view for view in views if not view.tags]
+    assert alone
+    assert not any("techno" in view.description for view in alone)
+
+
 def test_views_are_the_same_for_the_same_dice() -> None:
     one = [draw_view(_pair(), random.Random(n)) for n in range(20)]
     assert one == [draw_view(_pair(), random.Random(n)) for n in range(20)]

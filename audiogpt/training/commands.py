@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from audiogpt.training import behaviour_command, training_commands
 
@@ -27,15 +29,18 @@ def _add_prepare(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    from audiogpt.training.embeddings import embed_clips, save_embeddings
+    from audiogpt.training.embeddings import embed_clips, hear_clips, save_embeddings
 
     if options.incompetech is None and options.grooves is None:
         raise ValueError("Nothing to embed: give --incompetech, --grooves or both.")
+    heard: dict[str, list[list[Any]]] = {}
     folders = {"incompetech": options.incompetech, "grooves": options.grooves}
     for name, folder in folders.items():
         if folder is not None:
             clips = sorted((folder / "audio" if name == "incompetech" else folder).glob("*.ogg"))
             save_embeddings(embed_clips(clips), options.embeddings / f"{name}.npz")
+            heard |= hear_clips(clips)
+    (options.embeddings / "heard.json").write_text(json.dumps(heard), encoding="utf-8")
     return 0
 
 

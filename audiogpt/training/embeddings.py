@@ -1,18 +1,23 @@
-"""Audio embeddings of training clips, computed once and kept in one file."""
+"""What is heard in training clips: embeddings and tags, computed once and kept in files."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from audiogpt.audio.embedding import load_embedding
 from audiogpt.audio.loading import load_audio, resample_mono
+from audiogpt.audio.tagger import load_tagger
 
 logger = logging.getLogger(__name__)
+
+LEAST_HEARD = 0.15  # confidence
 
 Embeddings = Mapping[str, np.ndarray]
 """Clip name -> float32 (S, width), one row per segment."""
@@ -26,6 +31,27 @@ def embed_clips(files: Iterable[Path], *, name: str = "musicnn-vgg") -> dict[str
         samples = resample_mono(load_audio(path), embedding.sample_rate)
         rows[path.name] = np.asarray(embedding.embed(samples).rows, np.float32)  # (S, width)
     return rows
+
+
+def hear_clips(files: Iterable[Path], *, seconds: float = 15.0) -> dict[str, list[list[Any]]]:
+    """The tagger's tags and confidences by file name, from the first `seconds` of each file."""
+    tagger = load_tagger()
+    heard = {}
+    for path in tqdm(list(files), desc="hearing clips"):
+        samples = resample_mono(load_audio(path), tagger.sample_rate)
+        tags = tagger.listen(samples[: int(seconds * tagger.sample_rate)]).tags
+        heard[path.name] = [
+            [tag.text, round(tag.confidence, 3)] for tag in tags if tag.confidence >= LEAST_HEARD
+        ]
+    return heard
+
+
+def load_heard(path: Path) -> dict[str, list[tuple[str, float]]]:
+    """Read the JSON of `hear_clips`; empty where there is none."""
+    if not path.is_file():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {clip: [(str(tag), float(c)) for tag, c in tags] for clip, tags in found.items()}
 
 
 def save_embeddings(rows: Embeddings, path: Path) -> None:

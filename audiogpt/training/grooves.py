@@ -40,7 +40,6 @@ def read_grooves(folder: str | Path, split: str) -> list[Pair]:
                 instruments=instruments,
                 bpm=clip["bpm"],
                 group=clip["groove_file"],
-                facts_only=True,
             )
         )
     return pairs

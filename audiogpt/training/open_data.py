@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 
-from audiogpt.checkpoints import save_pretrained
+from audiogpt.checkpoints import from_pretrained, save_pretrained
 from audiogpt.config import TEXT_ROW_POSITIONS, AudioGPTConfig, BranchConfig
 from audiogpt.model import AudioGPT
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.averaging import WeightAverage
 from audiogpt.training.collate import Collator
 from audiogpt.training.dataset import ScheduledViews, make_example
-from audiogpt.training.embeddings import load_embeddings
+from audiogpt.training.embeddings import load_embeddings, load_heard
 from audiogpt.training.losses import CaptioningLoss
 from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.options import OpenDataOptions, PolishOptions
@@ -34,11 +34,19 @@ from audiogpt.training.vocabulary import train_vocabulary
 logger = logging.getLogger(__name__)
 
 LONGEST_CAPTION = 160  # tokens
-DECODING = {"beams": 4, "max_tokens": 110, "length_penalty": 0.9, "no_repeat_ngram": 3}
+DECODING = {
+    "beams": 4,
+    "max_tokens": 96,
+    "length_penalty": 1.0,
+    "no_repeat_ngram": 3,
+    "coverage": 0.8,
+    "invention": 0.1,
+}
 
 
 def train_open_data(options: OpenDataOptions) -> Path:
-    """Train, and write the averaged weights with tokenizer and curve; returns that folder.
+    """Train, and write the averaged weights of the checkpoint with the best CIDEr on the validation
+    cut, with tokenizer and curve; returns that folder.
 
     Raises ValueError for data that is missing.
     """
@@ -50,14 +58,19 @@ def train_open_data(options: OpenDataOptions) -> Path:
         musiccaps=options.musiccaps,
         incompetech=options.incompetech,
         grooves=options.grooves,
+        heard=load_heard(options.embeddings / "heard.json") if options.embeddings else None,
         seed=options.seed,
     )
     embeddings = read_embeddings(options)
-    tokenizer = CaptionTokenizer(
-        train_vocabulary(_vocabulary_texts(sources, options), size=options.vocabulary)
-    )
+    if options.start:
+        tokenizer = CaptionTokenizer.from_folder(options.start)
+    else:
+        texts = _vocabulary_texts(sources, options)
+        tokenizer = CaptionTokenizer(train_vocabulary(texts, size=options.vocabulary))
     tokenizer.save(options.output)
     model = AudioGPT(make_config(options, tokenizer))
+    if options.start:
+        model.load_state_dict(from_pretrained(options.start).state_dict())
     average = WeightAverage(model, decay=options.average_decay)
     trainer = CaptionTrainer(
         model=CaptioningLoss(model, label_smoothing=options.label_smoothing),
@@ -79,6 +92,8 @@ def train_open_data(options: OpenDataOptions) -> Path:
     resumed = last_checkpoint(options.output) if options.resume else None
     logger.info("%.1f M parameters", sum(p.numel() for p in model.parameters()) / 1e6)
     trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    if best := trainer.state.best_model_checkpoint:
+        average.load(Path(best))
     average.swap(model)
     folder = options.output / "model"
     write_checkpoint(model, tokenizer, folder)

@@ -14,7 +14,8 @@ class OpenDataOptions:
     output: Path
     incompetech: Path | None = None
     grooves: Path | None = None
-    embeddings: Path | None = None  # folder with incompetech.npz and grooves.npz
+    embeddings: Path | None = None  # folder with incompetech.npz, grooves.npz and heard.json
+    start: Path | None = None  # checkpoint to go on from: its weights and vocabulary
     n_layer: int = 4
     n_embd: int = 256
     n_head: int = 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -12,7 +13,8 @@ class Pair:
 
     `sentences` are the description. `tags` are in the source's order. `audio` names the embedded
     clips (a clip is drawn at each visit), none for text-only sources. `moods`, `instruments` and
-    `style` are facts from which descriptions can be composed; `reference` is the untouched text.
+    `style` are facts from which descriptions can be composed; `heard` are the tagger's tags with
+    confidences by clip; `reference` is the untouched text.
     """
 
     key: str
@@ -27,7 +29,7 @@ class Pair:
     bpm: int = 0
     group: str = ""
     reference: str = ""
-    facts_only: bool = field(default=False)
+    heard: Mapping[str, Sequence[tuple[str, float]]] = field(default_factory=dict)
 
     @property
     def description(self) -> str:

@@ -34,7 +34,8 @@ LONGEST_WRITTEN = 100  # tokens of a drawn caption
 
 
 def polish_open_data(options: PolishOptions) -> Path:
-    """Train, and write the averaged weights beside their curve; returns that folder."""
+    """Train, and write the averaged weights of the best checkpoint by CIDEr on the validation cut,
+    beside the curve; returns that folder."""
     if options.threads:
         torch.set_num_threads(options.threads)
     set_seed(options.seed)
@@ -90,6 +91,8 @@ def polish_open_data(options: PolishOptions) -> Path:
     )
     resumed = last_checkpoint(options.output) if options.resume else None
     trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    if best := trainer.state.best_model_checkpoint:
+        average.load(Path(best))
     average.swap(model)
     folder = options.output / "model"
     write_checkpoint(model, tokenizer, folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from audiogpt.audio.tag_vocabulary import VOCABULARY
@@ -15,12 +15,12 @@ from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.pairs import Pair
 
 MIXTURE = {
-    "musiccaps": 0.60,
-    "composed": 0.15,
+    "musiccaps": 0.56,
+    "composed": 0.16,
     "clips": 0.11,
     "notes": 0.05,
-    "grooves": 0.08,
-    "artists": 0.01,
+    "grooves": 0.10,
+    "artists": 0.02,
 }
 """Probability of each source; those that are not given are left out and the rest rescaled."""
 
@@ -53,19 +53,26 @@ def read_sources(
     musiccaps: Path,
     incompetech: Path | None = None,
     grooves: Path | None = None,
+    heard: Mapping[str, Sequence[tuple[str, float]]] | None = None,
     seed: int = 0,
 ) -> Sources:
-    """Read the training splits. `incompetech` and `grooves` are folders, and may be absent."""
+    """Read the training splits. `incompetech` and `grooves` are folders, and may be absent;
+    `heard` are the tagger's tags by clip."""
     captions = read_musiccaps(musiccaps, "train")
     pairs: dict[str, Sequence[Pair]] = {"musiccaps": captions}
     if incompetech is not None:
         tracks = read_incompetech(incompetech, "train")
-        pairs["clips"] = [pair for pair in tracks if pair.audio]
+        pairs["clips"] = [_with_heard(pair, heard) for pair in tracks if pair.audio]
         pairs["notes"] = [pair for pair in tracks if pair.sentences]
     if grooves is not None:
-        pairs["grooves"] = read_grooves(grooves, "train")
+        pairs["grooves"] = [_with_heard(pair, heard) for pair in read_grooves(grooves, "train")]
     pairs["composed"] = _composed(captions, pairs, random.Random(seed))
     return Sources(pairs=pairs)
+
+
+def _with_heard(pair: Pair, heard: Mapping[str, Sequence[tuple[str, float]]] | None) -> Pair:
+    clips = {clip: heard[clip] for clip in pair.audio if clip in heard} if heard else {}
+    return replace(pair, heard=clips)
 
 
 def _composed(

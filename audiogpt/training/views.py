@@ -150,9 +150,9 @@ def _composed_view(pair: Pair, dice: random.Random) -> View:
     return View(title=title, description=" ".join(sentences), tags=tuple(tags))
 
 
-def _facts(pair: Pair, dice: random.Random, most: int) -> list[str]:
-    """Some of what is known of an item, in varying number: style, moods, instruments, tempo."""
-    facts = [pair.style] if pair.style and dice.random() < 0.9 else []
+def _facts(pair: Pair, dice: random.Random, *, style: float, most: int) -> list[str]:
+    """Some of what is known of an item: style (with that chance), moods, instruments, tempo."""
+    facts = [pair.style] if pair.style and dice.random() < style else []
     facts += dice.sample(pair.moods, min(len(pair.moods), dice.choice((1, 1, 2, 3))))
     facts += dice.sample(pair.instruments, min(len(pair.instruments), dice.choice((1, 2, 3, 4))))
     tempo = next((tag for tag in pair.tags if tag.endswith(" tempo")), "")
@@ -162,30 +162,56 @@ def _facts(pair: Pair, dice: random.Random, most: int) -> list[str]:
 
 
 def _audio_view(pair: Pair, dice: random.Random) -> View:
-    """A clip alone or with some tags; the target tells the tags and more of what one hears."""
+    """A clip alone, with the tags that the tagger heard in it, or with tags that somebody knows."""
+    clip = dice.choice(pair.audio)
     draw = dice.random()
-    with_audio, with_tags = draw < 0.92, draw > 0.5
-    facts = _facts(pair, dice, 7)
+    if draw < 0.4 and pair.heard.get(clip):
+        return _heard_view(pair, clip, dice)
+    facts = _facts(pair, dice, style=0.85, most=7)
     tags: list[tuple[str, float]] = []
-    if with_tags:
+    if draw > 0.65:
         given = dice.sample(facts, dice.randint(1, len(facts)))
         facts = given + [fact for fact in facts if fact not in given]
         tags = [(t, 1.0 if dice.random() < 0.6 else round(dice.uniform(0.4, 1), 2)) for t in given]
-        if not with_audio:
-            facts = given
         unsaid = [tag for tag in pair.tags if tag not in facts]
         if unsaid and dice.random() < 0.3:
             tags.append((dice.choice(unsaid), round(dice.uniform(0.0, 0.2), 2)))
     sentences = compose(facts, dice)
-    if pair.sentences and with_audio and dice.random() < 0.6:
+    if pair.sentences and dice.random() < 0.25:
         # The composer's own words, after a composed opening where tags have to be told.
-        sentences = (*sentences[: 2 if with_tags else dice.choice((0, 0, 1))], *pair.sentences)
-    title = pair.title if pair.title and dice.random() < 0.4 else compose_title(facts, dice)
+        sentences = (*sentences[: 2 if tags else dice.choice((0, 1))], *pair.sentences)
     return View(
-        title=title,
+        title=compose_title(facts, dice),
         description=" ".join(fit_length(sentences)),
         tags=tuple(tags),
-        audio=dice.choice(pair.audio) if with_audio else "",
+        audio=clip,
+    )
+
+
+def _heard_view(pair: Pair, clip: str, dice: random.Random) -> View:
+    """As a user meets it: the tagger's tags at their confidences, some moved, removed or added.
+
+    The tags lead; of what only the audio tells, moods and some instruments are added.
+    """
+    heard = [tag for tag in pair.heard[clip] if tag[1] >= 0.2 and dice.random() < 0.9]
+    tags = [
+        (tag, round(min(1.0, max(0.0, weight + dice.uniform(-0.15, 0.25))), 2))
+        for tag, weight in heard[:8]
+    ]
+    if dice.random() < 0.3:
+        tags.append((dice.choice(pair.tags), round(dice.uniform(0.6, 1.0), 2)))
+    told = [tag for tag, weight in tags if dice.random() < (weight - 0.2) / 0.25]
+    words = {word for tag in told for word in all_words(tag)}
+    known = _facts(pair, dice, style=0.25, most=5)
+    more = [fact for fact in known if not words & set(all_words(fact))]
+    told = list(dict.fromkeys(told))[:7]
+    told += more[: max(dice.choice((0, 1, 2)), 2 - len(told))]
+    dice.shuffle(tags)
+    return View(
+        title=compose_title(told, dice),
+        description=" ".join(fit_length(compose(told, dice))),
+        tags=tuple(tags),
+        audio=clip,
     )
 
 
