@@ -81,16 +81,26 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     groups = _groups(options)
-    results = []
+    results, failed = [], 0
     for name, tracks, own_tags in groups:
-        heard = own_tags
-        if heard is None:
-            heard = () if options.no_heard_tags else captioner.suggest_tags(tracks)
-        request = dataclasses.replace(base, tracks=tracks, tags=_merged(heard, tags))
-        result = captioner.caption(request, trace=options.json)
-        parts = (
-            list(captioner.segments(request, seconds=options.segments)) if options.segments else []
-        )
+        heading = f"{name}: " if len(groups) > 1 and name else ""
+        try:
+            heard = own_tags
+            if heard is None:
+                heard = () if options.no_heard_tags else captioner.suggest_tags(tracks)
+            request = dataclasses.replace(base, tracks=tracks, tags=_merged(heard, tags))
+            result = captioner.caption(request, trace=options.json)
+            parts = (
+                list(captioner.segments(request, seconds=options.segments))
+                if options.segments
+                else []
+            )
+        except ValueError as error:
+            if len(groups) == 1:
+                raise
+            print(f"error: {error}", file=sys.stderr)  # one bad file must not lose the others
+            failed += 1
+            continue
         for warning in result.warnings:
             print(f"{name}: {warning}" if name else warning, file=sys.stderr)
         if options.json:
@@ -99,15 +109,14 @@ def run(options: argparse.Namespace) -> int:
                 entry["segments"] = [dataclasses.asdict(part) for part in parts]
             results.append(entry)
             continue
-        heading = f"{name}: " if len(groups) > 1 and name else ""
         print(f"{heading}{result.title}\n{result.description}", flush=True)
         for part in parts:
             print(f"  {part.start:.0f}–{part.end:.0f} s: {part.title} – {part.description}")
         if len(groups) > 1:
             print()
     if options.json:
-        print(json.dumps(results[0] if len(results) == 1 else results))
-    return 0
+        print(json.dumps(results[0] if len(groups) == 1 else results))
+    return 2 if failed else 0
 
 
 def _groups(

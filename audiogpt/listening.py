@@ -15,7 +15,7 @@ import numpy as np
 from audiogpt.audio.embedded import EmbeddedAudio
 from audiogpt.audio.embedding import AudioEmbedding, load_embedding
 from audiogpt.audio.errors import AudioError
-from audiogpt.audio.loading import Waveform, iter_mono, resample_mono
+from audiogpt.audio.loading import Waveform, iter_mono, resample_mono, too_long
 from audiogpt.audio.tagger import Tagger, load_tagger
 from audiogpt.request import HeardTag, Track
 
@@ -60,6 +60,7 @@ class Listener:
         self._embedding: AudioEmbedding | None = None
         self._tagger: Tagger | None = None
         self._cache: OrderedDict[tuple[str, float, float | None], Listening] = OrderedDict()
+        self._hashes: OrderedDict[tuple[str, int, int], str] = OrderedDict()
         self._cache_lock, self._work_lock = threading.Lock(), threading.Lock()
 
     def listen(self, track: Track, *, progress: Progress | None = None) -> Listening:
@@ -68,19 +69,40 @@ class Listener:
         `progress` is called with the share done, in [0, 1]. Raises AudioError (a ValueError) for
         audio that cannot be used.
         """
-        digest = content_hash(track)
+        digest = self._hash(track)
         key = (digest, track.start, track.end)
         if (known := self._recall(key)) is not None:
             return known
-        with self._work_lock:  # one at a time: torch already uses every core
+        while not self._work_lock.acquire(timeout=0.5):  # one at a time: torch uses every core
+            if progress is not None:  # may raise, where nobody waits any longer
+                progress(0.0)
+        try:
             if (known := self._recall(key)) is not None:
                 return known
             listening = self._listen(track, digest, progress)
+        finally:
+            self._work_lock.release()
         with self._cache_lock:
             self._cache[key] = listening
             while len(self._cache) > CACHE_TRACKS:
                 self._cache.popitem(last=False)
         return listening
+
+    def _hash(self, track: Track) -> str:
+        """`content_hash`, remembered for a file until it changes: its cuts are the same file."""
+        if track.path is None or track.waveform is not None or not Path(track.path).is_file():
+            return content_hash(track)
+        status = Path(track.path).stat()
+        stamp = (track.path, status.st_mtime_ns, status.st_size)
+        with self._cache_lock:
+            known = self._hashes.get(stamp)
+        if known is None:
+            known = content_hash(track)
+            with self._cache_lock:
+                self._hashes[stamp] = known
+                while len(self._hashes) > CACHE_TRACKS:
+                    self._hashes.popitem(last=False)
+        return known
 
     def _recall(self, key: tuple[str, float, float | None]) -> Listening | None:
         with self._cache_lock:
@@ -92,9 +114,9 @@ class Listener:
         self._embedding = self._embedding or load_embedding(self.embedding_name, device=self.device)
         self._tagger = self._tagger or load_tagger(device=self.device)
         rate = self._tagger.sample_rate
-        envelope = _Envelope(rate, self.max_seconds)
+        envelope = _Envelope(rate)
         # Short sounds are decoded once and kept; long ones are read twice, in bounded memory.
-        opened = envelope.watch(mono_blocks(track, rate, progress=_half(progress, 0)))
+        opened = envelope.watch(self._blocks(track, rate, _half(progress, 0)))
         beginning = list(_until(opened, SHORT_SECONDS * rate))
         rest = next(opened, None)
         if rest is None:
@@ -104,7 +126,7 @@ class Listener:
         if rest is None and self._embedding.sample_rate == rate:
             embedded = self._embedding.embed(np.concatenate(beginning))
         else:
-            again = mono_blocks(track, self._embedding.sample_rate, progress=_half(progress, 0.5))
+            again = self._blocks(track, self._embedding.sample_rate, _half(progress, 0.5))
             embedded = EmbeddedAudio.joined(list(self._embedding.embed_blocks(again)))
         return Listening(
             rows=embedded.rows,
@@ -119,12 +141,17 @@ class Listener:
             sha256=digest,
         )
 
+    def _blocks(
+        self, track: Track, sample_rate: int, progress: Progress | None
+    ) -> Iterator[np.ndarray]:
+        return mono_blocks(track, sample_rate, progress=progress, max_seconds=self.max_seconds)
+
 
 class _Envelope:
     """Watches samples go by: how long they are, and the loudest of each twentieth of a second."""
 
-    def __init__(self, sample_rate: int, max_seconds: float | None) -> None:
-        self._rate, self._max = sample_rate, max_seconds
+    def __init__(self, sample_rate: int) -> None:
+        self._rate = sample_rate
         self._hop = sample_rate // 20
         self._count = 0
         self._loudest: list[np.ndarray] = []
@@ -136,11 +163,6 @@ class _Envelope:
     def watch(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         for block in blocks:
             self._count += len(block)
-            if self._max is not None and self.seconds > self._max:
-                raise AudioError(
-                    f"This audio is longer than {self._max / 60:.0f} minutes, the most that is "
-                    "taken here: choose a shorter passage."
-                )
             magnitude = np.abs(block)
             self._loudest.append(
                 np.maximum.reduceat(magnitude, np.arange(0, len(block), self._hop))
@@ -186,14 +208,26 @@ def content_hash(track: Track) -> str:
 
 
 def mono_blocks(
-    track: Track, sample_rate: int, *, progress: Progress | None = None
+    track: Track,
+    sample_rate: int,
+    *,
+    progress: Progress | None = None,
+    max_seconds: float | None = None,
 ) -> Iterator[np.ndarray]:
-    """A track's passage as mono float32 blocks (n,) at `sample_rate` Hz."""
+    """A track's passage as mono float32 blocks (n,) at `sample_rate` Hz.
+
+    Raises AudioError for audio that cannot be used, or is longer than `max_seconds`.
+    """
     duration = None if track.end is None else track.end - track.start
     if track.waveform is None:
         assert track.path is not None  # content_hash has checked it
         yield from iter_mono(
-            track.path, sample_rate, start=track.start, duration=duration, progress=progress
+            track.path,
+            sample_rate,
+            start=track.start,
+            duration=duration,
+            progress=progress,
+            max_seconds=max_seconds,
         )
         return
     samples = np.atleast_2d(np.asarray(track.waveform))
@@ -205,4 +239,6 @@ def mono_blocks(
     samples = samples[:, first:last].astype(np.float32)
     if not samples.size or not np.isfinite(samples).all():
         raise AudioError("The recording holds no sound in this passage.")
+    if max_seconds is not None and samples.shape[1] > max_seconds * rate:
+        raise AudioError(too_long("This recording", max_seconds))
     yield resample_mono(Waveform(samples, rate), sample_rate)

@@ -39,6 +39,7 @@ from audiogpt.trace import Trace, compute_trace, shapley_values
 log = logging.getLogger(__name__)
 
 MAX_BATCH = 16
+SEGMENT_BATCH = 4  # stretches heard before their captions are shown
 SUGGESTED_TAGS = 8
 MIN_CONFIDENCE = 0.2
 MIN_SEGMENT = 3.0  # s
@@ -214,13 +215,14 @@ class Captioner:
             last = max(end - MIN_SEGMENT, track.start) + 1e-3  # what is left over joins the last
             edges = np.arange(track.start, last, seconds).tolist()
             spans = list(zip(edges, [*edges[1:], end], strict=True))
-            parts = [
-                dataclasses.replace(request, tracks=(cut,), tags=self.suggest_tags([cut]))
-                for cut in (dataclasses.replace(track, start=a, end=b) for a, b in spans)
-            ]
-            for first in range(0, len(parts), MAX_BATCH):
-                batch = self.caption_batch(parts[first : first + MAX_BATCH])
-                for (a, b), result in zip(spans[first:], batch, strict=False):
+            for first in range(0, len(spans), SEGMENT_BATCH):
+                some = spans[first : first + SEGMENT_BATCH]
+                cuts = [dataclasses.replace(track, start=a, end=b, weight=1.0) for a, b in some]
+                parts = [
+                    dataclasses.replace(request, tracks=(cut,), tags=self.suggest_tags([cut]))
+                    for cut in cuts
+                ]
+                for (a, b), result in zip(some, self.caption_batch(parts), strict=True):
                     yield SegmentCaption(
                         track=number,
                         start=a,
@@ -279,19 +281,36 @@ class Captioner:
 
     def _ranked(
         self, state: Hypotheses, item: int, inputs: Inputs, decoding: Decoding
-    ) -> list[tuple[int, list[int], Caption]]:
-        """The `n_best` hypotheses as (place in the beam, token ids, caption), best first."""
+    ) -> list[tuple[Alternative, Caption]]:
+        """The `n_best` hypotheses of one item, best first."""
         eos = self.config.eos_token_id
         # A beam that found fewer hypotheses than it has places leaves -inf behind.
         found = [state.ids(item, i, eos) for i in range(int(state.scores[item].isfinite().sum()))]
         captions = [self._read(ids, inputs) for ids in found]
-        totals = state.log_probabilities[item].sum(-1).tolist()
-        means = [total / len(ids) for total, ids in zip(totals, found, strict=False)]
-        tags = [(tag.text, tag.weight) for tag in inputs.request.tags]
-        order = rerank([caption.description for caption in captions], means, tags, decoding)
-        if decoding.coverage or decoding.invention:  # whole sentences first
-            order.sort(key=lambda index: found[index][-1] != eos)
-        return [(i, found[i], captions[i]) for i in order[: decoding.n_best]]
+        sums = state.log_probabilities[item].sum(-1).tolist()
+        scores = state.scores[item].tolist()[: len(found)]
+        order = list(range(len(found)))
+        # A tag counts as much as the model hears of it: not at all where the branch is turned off.
+        loudness = min(1.0, inputs.request.strength("tags"))
+        tags = [(t.text, t.weight * loudness) for t in inputs.request.tags if t.weight * loudness]
+        if tags and (decoding.coverage or decoding.invention):
+            means = [sums[i] / len(found[i]) for i in order]
+            texts = [caption.description for caption in captions]
+            order, scores = rerank(texts, means, tags, decoding)
+            order.sort(key=lambda i: found[i][-1] != eos)  # whole captions first
+        return [
+            (
+                Alternative(
+                    title=captions[i].title,
+                    description=captions[i].description,
+                    score=scores[i],
+                    log_probability=sums[i],
+                    tokens=tuple(found[i]),
+                ),
+                captions[i],
+            )
+            for i in order[: decoding.n_best]
+        ]
 
     def _result(
         self,
@@ -302,31 +321,19 @@ class Captioner:
         timings: dict[str, float],
     ) -> CaptionResult:
         decoding = request.decoding or self.default_decoding
-        eos = self.config.eos_token_id
-        alternatives, captions = [], []
-        for rank, ids, caption in self._ranked(state, item, inputs, decoding):
-            captions.append(caption)
-            alternatives.append(
-                Alternative(
-                    title=captions[-1].title,
-                    description=captions[-1].description,
-                    score=float(state.scores[item, rank]),
-                    log_probability=float(state.log_probabilities[item, rank].sum()),
-                    tokens=tuple(ids),
-                )
-            )
-        best, caption = alternatives[0], captions[0]
+        ranked = self._ranked(state, item, inputs, decoding)
+        best, caption = ranked[0]
         warnings = list(inputs.warnings)
         if caption.unnamed:
             warnings.append("The caption mentions more artists than were given names.")
-        if eos not in best.tokens:
-            warnings.append(
-                f"The caption was cut at {decoding.max_tokens} tokens: raise max_tokens for more."
-            )
+        if self.config.eos_token_id not in best.tokens:
+            more = len(best.tokens) < self.config.n_positions
+            remedy = ": raise max_tokens for more" if more else ", the most that this model writes"
+            warnings.append(f"The caption was cut at {len(best.tokens)} tokens{remedy}.")
         return CaptionResult(
             title=caption.title,
             description=caption.description,
-            alternatives=tuple(alternatives),
+            alternatives=tuple(alternative for alternative, _ in ranked),
             tokens=best.tokens,
             token_texts=tuple(self.tokenizer.decode([token]) for token in best.tokens),
             words=caption.words,

@@ -197,7 +197,11 @@ class CaptionRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Alternative:
-    """One hypothesis: `log_probability` is the sum over its tokens, `score` what ranks it."""
+    """One hypothesis: `log_probability` is the sum over its tokens, `score` what ranks it.
+
+    The score is the search's own, or, where coverage or invention count, log-probability per token
+    plus those terms.
+    """
 
     title: str
     description: str

@@ -35,16 +35,18 @@ def rerank(
     scores: Sequence[float],
     tags: Sequence[tuple[str, float]],
     decoding: Decoding,
-) -> list[int]:
-    """Indices of the hypotheses, best first; `scores` are log-probabilities per token.
+) -> tuple[list[int], list[float]]:
+    """Indices of the hypotheses, best first, and the totals that rank them, in the given order.
 
-    With `decoding.coverage` and `decoding.invention` both 0, or without tags, as they came.
+    `scores` are log-probabilities per token. With `decoding.coverage` and `decoding.invention` both
+    0, or without a tag of positive weight, order and scores stay as they came.
     """
     order = list(range(len(texts)))
+    tags = [(text, weight) for text, weight in tags if weight > 0]
     if not tags or not (decoding.coverage or decoding.invention):
-        return order
+        return order, list(scores)
     totals = [
         score + decoding.coverage * coverage(text, tags) - decoding.invention * invented(text, tags)
         for text, score in zip(texts, scores, strict=True)
     ]
-    return sorted(order, key=lambda index: -totals[index])
+    return sorted(order, key=lambda index: -totals[index]), totals

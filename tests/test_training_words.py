@@ -89,6 +89,8 @@ def test_reranking_prefers_coverage_and_punishes_invention() -> None:
     texts = ["a song with violin", "a loud guitar", "a guitar and a trumpet"]
     assert coverage(texts[1], tags) == pytest.approx(2 / 2.5)
     assert [invented(text, tags) for text in texts] == [1, 0, 1]
-    assert rerank(texts, [-1.0, -1.2, -1.1], tags, Decoding()) == [0, 1, 2]
-    assert rerank(texts, [-1.0, -1.2, -1.1], tags, Decoding(coverage=1.0))[0] == 1
-    assert rerank(texts, [-1.0, -1.2, -1.1], tags, Decoding(invention=0.5))[0] == 1
+    assert rerank(texts, [-1.0, -1.2, -1.1], tags, Decoding())[0] == [0, 1, 2]
+    assert rerank(texts, [-1.0, -1.2, -1.1], tags, Decoding(coverage=1.0))[0][0] == 1
+    assert rerank(texts, [-1.0, -1.2, -1.1], tags, Decoding(invention=0.5))[0][0] == 1
+    silent = [(tag, 0.0) for tag, _ in tags]  # weight 0 is as if absent
+    assert rerank(texts, [-1.0, -1.2, -1.1], silent, Decoding(invention=0.5))[0] == [0, 1, 2]

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -25,7 +25,7 @@ FORMATS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,"
     "ogg,rm,tta,w64,wav,webm,wv"
 )
-TIMEOUT_SECONDS = 600.0  # ffmpeg decodes some hundred times faster than sound plays
+TIMEOUT_SECONDS = 60.0  # for one read; ffmpeg decodes some hundred times faster than sound plays
 BLOCK_FRAMES = 1 << 19
 COPY_BYTES = 1 << 20
 
@@ -66,13 +66,10 @@ def open_stream(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     stack.callback(_end, process)
-    timer = threading.Timer(TIMEOUT_SECONDS, process.kill)
-    timer.daemon = True
-    timer.start()
-    stack.callback(timer.cancel)
     assert process.stdout is not None  # PIPE was asked for
-    rate, channels = _read_wav_header(process.stdout, name)
-    return rate, None, _read_blocks(process.stdout, channels)
+    with _deadline(process):
+        rate, channels = _read_wav_header(process.stdout, name)
+    return rate, None, _read_blocks(process, channels, name)
 
 
 def _as_path(stack: ExitStack, source: str | Path | BinaryIO) -> Path:
@@ -105,11 +102,31 @@ def _read_wav_header(pipe: IO[bytes], name: str) -> tuple[int, int]:
     raise refused
 
 
-def _read_blocks(pipe: IO[bytes], channels: int) -> Iterator[np.ndarray]:
-    frame_bytes = 4 * channels
-    while data := pipe.read(BLOCK_FRAMES * frame_bytes):
+def _read_blocks(process: subprocess.Popen, channels: int, name: str) -> Iterator[np.ndarray]:
+    assert process.stdout is not None
+    frame_bytes = 4 * max(1, channels)
+    size = max(1, BLOCK_FRAMES // max(1, channels)) * frame_bytes
+    while True:
+        with _deadline(process):
+            data = process.stdout.read(size)
+        if not data:
+            break
         whole = len(data) - len(data) % frame_bytes
-        yield np.frombuffer(data[:whole], dtype="<f4").reshape(-1, channels).copy()
+        yield np.frombuffer(data[:whole], dtype="<f4").reshape(-1, max(1, channels)).copy()
+    if process.wait(TIMEOUT_SECONDS) < 0:  # killed: what came so far is not the whole
+        raise AudioError(f"{name} took too long to decode: convert it to WAV, FLAC, MP3 or Ogg.")
+
+
+@contextmanager
+def _deadline(process: subprocess.Popen) -> Iterator[None]:
+    """Kill the process if what is done inside takes too long; waiting readers do not count."""
+    timer = threading.Timer(TIMEOUT_SECONDS, process.kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _end(process: subprocess.Popen) -> None:

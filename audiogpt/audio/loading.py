@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 BLOCK_SECONDS = 10.0
 MIN_SAMPLE_RATE = 1_000  # Hz; a header outside these bounds is damage, not music
 MAX_SAMPLE_RATE = 768_000  # Hz
+MAX_CHANNELS = 32
 MAX_LEVEL = 1e6  # full scale is 1; float files may exceed it, but not by this much
 RESAMPLE_QUALITY = "HQ"  # the quality with which the embedding networks were fed
 
@@ -40,6 +41,7 @@ __all__ = [
     "iter_mono",
     "load_audio",
     "resample_mono",
+    "too_long",
 ]
 
 
@@ -140,8 +142,8 @@ def iter_mono(
                 mono = resampler.resample_chunk(mono)
             if len(mono):  # a resampler keeps the first few samples for the next call
                 yield mono
-            if progress is not None and stream.frames:
-                progress(min(1.0, seen / stream.frames))
+            if progress is not None:  # a share of 0 where the length is not known
+                progress(min(1.0, seen / stream.frames) if stream.frames else 0.0)
         if resampler is not None:
             rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
             if len(rest):
@@ -174,6 +176,10 @@ def _open(
         rate, frames, blocks = opened
     else:
         rate = int(sound.samplerate)
+        if sound.channels > MAX_CHANNELS:
+            raise AudioError(
+                f"{name} has {sound.channels} channels; at most {MAX_CHANNELS} are read."
+            )
         frames, blocks = _sndfile_blocks(sound, name, start=start, duration=duration)
     if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
         raise AudioError(f"{name} claims a sample rate of {rate} Hz, so it is probably damaged.")
@@ -195,7 +201,7 @@ def _sndfile_blocks(
 
     def read() -> Iterator[np.ndarray]:
         remaining = wanted
-        size = max(1, round(BLOCK_SECONDS * rate))
+        size = max(1, round(BLOCK_SECONDS * rate / max(1, sound.channels)))
         got_any = False
         try:
             if first:
@@ -235,14 +241,18 @@ def _checked(blocks: Iterator[np.ndarray], name: str, start: float) -> Iterator[
         raise AudioError(f"{name} {reason}.")
 
 
+def too_long(name: str, max_seconds: float) -> str:
+    """What to say of a sound over the limit."""
+    limit = f"{max_seconds / 60:g} minutes" if max_seconds >= 120 else f"{max_seconds:g} seconds"
+    return f"{name} is longer than {limit}, the most that is taken here: choose a shorter passage."
+
+
 def _limited(
     blocks: Iterator[np.ndarray], frames: int | None, name: str, max_seconds: float, rate: int
 ) -> Iterator[np.ndarray]:
     """Pass blocks on; refuse more than ``max_seconds``, at once where the header tells."""
     limit = round(max_seconds * rate)
-    refused = AudioError(
-        f"{name} is longer than {max_seconds:g} seconds: choose a shorter passage of it."
-    )
+    refused = AudioError(too_long(name, max_seconds))
     if frames is not None and frames > limit:
         raise refused
     total = 0

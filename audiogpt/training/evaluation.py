@@ -115,7 +115,7 @@ def choose(
     """The hypothesis that reranking prefers; unfinished ones only if there is no other."""
     finished = [w for w in written if w.finished and w.description] or list(written)
     texts = [w.description for w in finished]
-    return finished[rerank(texts, [w.score for w in finished], tags, decoding)[0]]
+    return finished[rerank(texts, [w.score for w in finished], tags, decoding)[0][0]]
 
 
 def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:

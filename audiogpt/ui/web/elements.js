@@ -44,10 +44,13 @@ const mean = (values) => (values.length ? values.reduce((a, b) => a + b, 0) / va
 const plural = (count, word) => count + " " + word + (count === 1 ? "" : "s");
 const argmax = (values) => values.indexOf(Math.max(...values));
 
-// Replaces what is in a node; empty children are left out.
+// Replaces what is in a node; empty children are left out. Keyboard focus is never lost by it.
 function put(node, ...children) {
+  const held = node !== document.activeElement && node.contains(document.activeElement);
   node.replaceChildren();
-  return fill(node, {}, children);
+  fill(node, {}, children);
+  if (held) node.focus({ preventScroll: true });
+  return node;
 }
 
 function swatch(part) {

@@ -83,7 +83,9 @@ function renderWords(before) {
     });
     const chosen = buttons.find((button) => Number(button.dataset.word) === view.word);
     if (buttons.length) (chosen || buttons[0]).tabIndex = 0;
+    const held = by(part).contains(document.activeElement);
     by(part).replaceChildren(...buttons);
+    if (held && buttons.length) (chosen || buttons[0]).focus({ preventScroll: true });
   }
 }
 
