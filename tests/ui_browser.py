@@ -46,10 +46,17 @@ def server() -> str:
 
     captioner = Captioner.from_pretrained()
     captioner.warm_up()
-    demo = build(captioner)
-    _, url, _ = demo.launch(
-        prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options()
-    )
+    for attempt in range(3):
+        demo = build(captioner)
+        try:
+            _, url, _ = demo.launch(
+                prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_options()
+            )
+            break
+        except ValueError:  # gradio waits a few seconds for itself, too few on a busy machine
+            demo.close(verbose=False)
+            if attempt == 2:
+                raise
     atexit.register(demo.close, verbose=False)
     return url
 
