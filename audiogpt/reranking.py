@@ -1,12 +1,14 @@
 """Choose among beam hypotheses by what they say of the tags: coverage as a decoding term.
 
 The score of a hypothesis is its log-probability per token, plus `coverage` times the share of the
-tags' content words that it uses, minus `invention` times the number of instrument words that no tag
-names. Both weights 0 leave the beam's own order. Tags count with their weights.
+tags' content words that it uses, minus `invention` times the number of its faults: instrument words
+that no tag names, and content words that a sentence says twice. Both weights 0 leave the beam's own
+order. Tags count with their weights.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from audiogpt.request import Decoding
@@ -30,6 +32,15 @@ def invented(text: str, tags: Sequence[tuple[str, float]]) -> int:
     return len(instrument_words(text) - given)
 
 
+def repeated(text: str) -> int:
+    """Number of times that a sentence says a content word again, as in "a synth and a synth"."""
+    count = 0
+    for sentence in re.split(r"[.!?]", text):
+        said = [word for word in all_words(sentence) if word in content_words(sentence)]
+        count += len(said) - len(set(said))
+    return count
+
+
 def rerank(
     texts: Sequence[str],
     scores: Sequence[float],
@@ -46,7 +57,9 @@ def rerank(
     if not tags or not (decoding.coverage or decoding.invention):
         return order, list(scores)
     totals = [
-        score + decoding.coverage * coverage(text, tags) - decoding.invention * invented(text, tags)
+        score
+        + decoding.coverage * coverage(text, tags)
+        - decoding.invention * (invented(text, tags) + repeated(text))
         for text, score in zip(texts, scores, strict=True)
     ]
     return sorted(order, key=lambda index: -totals[index]), totals

@@ -7,7 +7,7 @@ import pytest
 
 from audiogpt import words
 from audiogpt.request import Decoding
-from audiogpt.reranking import coverage, invented, rerank
+from audiogpt.reranking import coverage, invented, repeated, rerank
 from audiogpt.training.cider import CiderD
 from audiogpt.training.metrics import faithfulness, form, paired_bootstrap
 
@@ -92,5 +92,8 @@ def test_reranking_prefers_coverage_and_punishes_invention() -> None:
     assert rerank(texts, [-1.0, -1.2, -1.1], tags, Decoding())[0] == [0, 1, 2]
     assert rerank(texts, [-1.0, -1.2, -1.1], tags, Decoding(coverage=1.0))[0][0] == 1
     assert rerank(texts, [-1.0, -1.2, -1.1], tags, Decoding(invention=0.5))[0][0] == 1
+    assert repeated("a synth, drums and a synth. A synth, and the same song in a song.") == 1
+    twice = ["a loud guitar and a guitar", "a loud guitar"]
+    assert rerank(twice, [-1.0, -1.2], tags, Decoding(invention=0.5))[0] == [1, 0]
     silent = [(tag, 0.0) for tag, _ in tags]  # weight 0 is as if absent
     assert rerank(texts, [-1.0, -1.2, -1.1], silent, Decoding(invention=0.5))[0] == [0, 1, 2]

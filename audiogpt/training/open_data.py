@@ -40,7 +40,7 @@ DECODING = {
     "length_penalty": 1.0,
     "no_repeat_ngram": 3,
     "coverage": 0.8,
-    "invention": 0.1,
+    "invention": 0.3,
 }
 
 
