@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import matplotlib.image
 import numpy as np
 import pytest
 import torch
@@ -25,6 +26,7 @@ from audiogpt.audio.tag_confidence import (
     label_rates,
     tag_lift,
 )
+from audiogpt.audio.tag_picture import draw_tags
 from audiogpt.audio.tag_vocabulary import LABELS, MSD_LABELS, MTT_LABELS, VOCABULARY
 from audiogpt.audio.tagger import SILENT_NOTE, SPEECH_NOTE, Tagger, load_tagger
 
@@ -189,3 +191,13 @@ def test_speech_needs_voice_and_no_instrument() -> None:
     steady.add(torch.full((1, 187, 96), 3.0))
     values[LABELS.index("drums")] = 0.0
     assert not steady.is_speech(values)
+
+
+def test_the_picture_of_tags_is_drawn(tmp_path):
+    rng = np.random.default_rng(0)
+    samples = rng.normal(0, 0.1, 7 * 16000).astype(np.float32)
+    heard = load_tagger().listen(samples)
+    path = tmp_path / "tags.png"
+    draw_tags(samples, 16000, heard, path, top=5)
+    pixels = matplotlib.image.imread(path)
+    assert pixels.shape[1] > 800 and pixels[..., :3].std() > 0.05  # not a blank sheet

@@ -13,6 +13,7 @@ from pathlib import Path
 
 DEFAULT_EMBEDDING = "musicnn-vgg"
 DEFAULT_TAGS = 12
+PICTURE_SECONDS = 3600.0  # a picture needs the whole sound in memory
 
 
 def add_commands(subparsers: argparse._SubParsersAction) -> None:
@@ -27,6 +28,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     tags.add_argument("file", type=Path, metavar="FILE")
     tags.add_argument("--top", type=int, default=DEFAULT_TAGS, metavar="N", help="tags to print")
     tags.add_argument("--json", action="store_true", help="all tags and the taggram as JSON")
+    tags.add_argument("--picture", type=Path, metavar="PNG", help="draw tags against seconds")
     tags.add_argument("--device", default="cpu")
     _add_passage(tags)
 
@@ -63,7 +65,10 @@ def run_embed(options: argparse.Namespace) -> int:
 
 
 def run_tags(options: argparse.Namespace) -> int:
+    import numpy as np
+
     from audiogpt.audio.loading import iter_mono
+    from audiogpt.audio.tag_picture import draw_tags
     from audiogpt.audio.tagger import load_tagger
 
     if options.top < 1:
@@ -75,8 +80,14 @@ def run_tags(options: argparse.Namespace) -> int:
         start=options.start,
         duration=options.duration,
         progress=_progress,
+        max_seconds=PICTURE_SECONDS if options.picture else None,
     )
-    heard = tagger.listen_blocks(blocks)
+    if options.picture is not None:
+        samples = np.concatenate(list(blocks))
+        heard = tagger.listen(samples)
+        draw_tags(samples, tagger.sample_rate, heard, options.picture)
+    else:
+        heard = tagger.listen_blocks(blocks)
     if options.json:
         print(json.dumps(heard.to_dict()))
         return 0
