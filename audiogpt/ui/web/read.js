@@ -60,7 +60,7 @@ function renderOthers() {
 const likelier = (difference) => {
   if (Math.abs(difference) < 0.05) return "as likely as the one shown";
   const times = Math.abs(difference) > 6.9 ? "over 1000" : Math.exp(Math.abs(difference)).toFixed(1);
-  return times + "\u00d7 " + (difference > 0 ? "likelier, but the score allows for length" : "less likely than the one shown");
+  return times + "\u00d7 " + (difference > 0 ? "likelier, but the score decides" : "less likely than the one shown");
 };
 
 const through = { seconds: 15, list: [], running: false, error: "" };
