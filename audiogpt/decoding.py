@@ -42,15 +42,19 @@ def decode(
     seeds: Sequence[int] = (),
     eos: int | None = None,
     stop_early: bool = True,
+    forbidden: Sequence[Sequence[int]] = (),
 ) -> Iterator[Hypotheses]:
     """Yield the hypotheses after every step; the last has `done` set.
 
     `seeds` (one per item, for sampling) make an item's draws independent of its batch. `eos`
-    replaces the configuration's end token. With `stop_early` the search ends as soon as the best
-    `n_best` hypotheses can no longer change.
+    replaces the configuration's end token. `forbidden` are token ids that an item must not contain
+    (artists that nobody gave), one list per item. With `stop_early` the search ends as soon as the
+    best `n_best` hypotheses can no longer change.
     """
     run = _sample if decoding.method == "sample" else _beam_search
-    steps = run(model, context, decoding, seeds, model.config.eos_token_id if eos is None else eos)
+    eos = model.config.eos_token_id if eos is None else eos
+    banned = _banned_tokens(model, context.batch, forbidden)
+    steps = run(model, context, decoding, seeds, eos, banned)
     while True:
         # inference mode must not leak into the caller between two steps
         with torch.inference_mode():
@@ -74,9 +78,18 @@ def decode_all(
     seeds: Sequence[int] = (),
     eos: int | None = None,
     stop_early: bool = True,
+    forbidden: Sequence[Sequence[int]] = (),
 ) -> Hypotheses:
     """The final hypotheses of `decode`."""
-    steps = decode(model, context, decoding, seeds=seeds, eos=eos, stop_early=stop_early)
+    steps = decode(
+        model,
+        context,
+        decoding,
+        seeds=seeds,
+        eos=eos,
+        stop_early=stop_early,
+        forbidden=forbidden,
+    )
     return deque(steps, maxlen=1)[0]
 
 
@@ -95,19 +108,33 @@ def _settled(state: Hypotheses, decoding: Decoding) -> bool:
     return bool((state.finished[:, :n].all(1) & (state.scores[:, n - 1] >= bound)).all())
 
 
-def _banned_tokens(model: AudioGPT) -> list[int]:
-    """The released model may write any token; ours never its start or padding.
+def _banned_tokens(
+    model: AudioGPT, items: int, forbidden: Sequence[Sequence[int]]
+) -> Tensor | None:
+    """Mask (B, V) of what an item must never contain, or None if anything goes.
 
-    GPT-2 has one token for start, end and padding: as the end it stays allowed.
+    The released model may write any token; ours never its start or padding. GPT-2 has one token
+    for start, end and padding: as the end it stays allowed.
     """
     config = model.config
     markers = [] if config.published_padding else [config.bos_token_id, config.pad_token_id]
-    return [token for token in markers if token != config.eos_token_id]
+    markers = [token for token in markers if token != config.eos_token_id]
+    if not markers and not any(forbidden):
+        return None
+    banned = torch.zeros(items, config.vocab_size, dtype=torch.bool)
+    banned[:, markers] = True
+    for item, tokens in enumerate(forbidden):
+        banned[item, list(tokens)] = True
+    return banned.to(model.device)
 
 
-def _forbid(log_p: Tensor, tokens: Tensor, finished: Tensor, decoding: Decoding, banned: list[int]):
+def _forbid(
+    log_p: Tensor, tokens: Tensor, finished: Tensor, decoding: Decoding, banned: Tensor | None
+) -> None:
     """Set to -inf what may not follow `tokens` (N, T): banned ids and repeated n-grams."""
-    log_p[:, banned] = -torch.inf
+    if banned is not None:
+        items, vocabulary = banned.shape
+        log_p.view(items, -1, vocabulary).masked_fill_(banned[:, None], -torch.inf)
     n = decoding.no_repeat_ngram
     if n == 0 or tokens.shape[1] < n:
         return
@@ -119,12 +146,16 @@ def _forbid(log_p: Tensor, tokens: Tensor, finished: Tensor, decoding: Decoding,
 
 
 def _beam_search(
-    model: AudioGPT, context: Context, decoding: Decoding, seeds: Sequence[int], eos: int
+    model: AudioGPT,
+    context: Context,
+    decoding: Decoding,
+    seeds: Sequence[int],
+    eos: int,
+    banned: Tensor | None,
 ) -> Iterator[Hypotheses]:
     B, K, device = context.batch, decoding.beams, model.device
     length = min(decoding.max_tokens, model.config.n_positions)
     cache = Cache(model.config, B, length, device)
-    banned = _banned_tokens(model)
     last = torch.full((B, 1), model.config.bos_token_id, device=device)
     tokens = torch.zeros(B, 1, 0, dtype=torch.long, device=device)
     history = torch.zeros(B, 1, 0, device=device)  # log-probability of each token
@@ -166,7 +197,12 @@ def _pick(values: Tensor, beam: Tensor) -> Tensor:
 
 
 def _sample(
-    model: AudioGPT, context: Context, decoding: Decoding, seeds: Sequence[int], eos: int
+    model: AudioGPT,
+    context: Context,
+    decoding: Decoding,
+    seeds: Sequence[int],
+    eos: int,
+    banned: Tensor | None,
 ) -> Iterator[Hypotheses]:
     """Nucleus sampling (Holtzman et al., 2020): n_best independent draws per item.
 
@@ -178,7 +214,6 @@ def _sample(
     generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
     length = min(decoding.max_tokens, model.config.n_positions)
     cache = Cache(model.config, B * K, length, device)
-    banned = _banned_tokens(model)
     last = torch.full((B * K, 1), model.config.bos_token_id, device=device)
     tokens = torch.zeros(B * K, 0, dtype=torch.long, device=device)
     history = torch.zeros(B * K, 0, device=device)

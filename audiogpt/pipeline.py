@@ -155,7 +155,13 @@ class Captioner:
         context = self._encode([inputs])
         encoded = time.perf_counter()
         state = None
-        for state in decode(self.model, context, decoding, seeds=[request.seed]):
+        for state in decode(
+            self.model,
+            context,
+            decoding,
+            seeds=[request.seed],
+            forbidden=[self._unnamed_artists(inputs)],
+        ):
             if not state.done:
                 ids = state.ids(0, 0, self.config.eos_token_id)
                 caption = self._read(ids, inputs)
@@ -193,7 +199,13 @@ class Captioner:
                 started = time.perf_counter()
                 context = self._encode([inputs[i] for i in batch])
                 seeds = [requests[i].seed for i in batch]
-                state = decode_all(self.model, context, decoding, seeds=seeds)
+                state = decode_all(
+                    self.model,
+                    context,
+                    decoding,
+                    seeds=seeds,
+                    forbidden=[self._unnamed_artists(inputs[i]) for i in batch],
+                )
                 timings = {"decode": (time.perf_counter() - started) / len(batch)}
                 for place, i in enumerate(batch):
                     results[i] = self._result(requests[i], inputs[i], state, place, timings)
@@ -256,6 +268,12 @@ class Captioner:
             device=self.model.device,
         )
         return self.model.encode(rows, strengths=strengths.view(len(items), -1))
+
+    def _unnamed_artists(self, inputs: Inputs) -> list[int]:
+        """Artist tokens that no name stands for; none where artists are ordinary text."""
+        heard = inputs.strengths.get("artists", 0) > 0
+        named = len(inputs.artist_names) if heard else 0
+        return [token for token, rank in self.tokenizer.artist_ids.items() if rank >= named]
 
     def _read(self, ids: Sequence[int], inputs: Inputs) -> Caption:
         return read_caption(

@@ -18,6 +18,7 @@ from audiogpt.trace import Trace, Word
 
 BRANCH_NAMES = ("audio", "tags", "artists")
 MAX_STRENGTH = 2.0
+MAX_TOKENS = 256
 MAX_TRACKS, MAX_TAGS, MAX_ARTISTS, MAX_NAME = 200, 300, 200, 200
 
 
@@ -118,7 +119,7 @@ class Decoding:
             raise ValueError(f"The decoding method must be beam or sample, not {self.method!r}.")
         for name, low, high in (
             ("beams", 1, 16),
-            ("max_tokens", 1, 256),
+            ("max_tokens", 1, MAX_TOKENS),
             ("no_repeat_ngram", 0, 16),
             ("n_best", 1, 16),
         ):

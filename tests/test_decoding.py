@@ -114,3 +114,16 @@ def test_the_stream_grows_by_one_token_and_can_be_left():
             break
     assert lengths == [1, 2, 3, 4, 5]
     assert not torch.is_inference_mode_enabled()
+
+
+@pytest.mark.parametrize("method", ["beam", "sample"])
+def test_what_an_item_must_not_contain_is_its_own(method):
+    model = tiny_model(seed=4)
+    context = context_of(model, items=2)
+    decoding = Decoding(method=method, beams=2, max_tokens=20, n_best=2, temperature=2.0, top_p=1.0)
+    free = decode_all(model, context, decoding, seeds=[1, 2])
+    unwanted = sorted(set(free.tokens[1].flatten().tolist()) - {model.config.eos_token_id})
+    held = decode_all(model, context, decoding, seeds=[1, 2], forbidden=[[], unwanted])
+    eos = model.config.eos_token_id
+    assert held.ids(0, 0, eos) == free.ids(0, 0, eos)
+    assert not set(unwanted) & set(held.ids(1, 0, eos))

@@ -6,13 +6,14 @@ import dataclasses
 import functools
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 from audiogpt.pipeline import Captioner
-from audiogpt.request import CaptionRequest, CaptionResult, Partial
+from audiogpt.request import MAX_TOKENS, CaptionRequest, CaptionResult, Partial
 from audiogpt.ui.memory import Memory
 from audiogpt.ui.messages import (
     Message,
@@ -30,6 +31,7 @@ STREAM_INTERVAL = 0.06  # s
 # A caption that is done sooner than this is shown at once, without its making.
 STREAM_PATIENCE = 0.3  # s
 PROGRESS_INTERVAL = 0.4  # s
+MAX_RESTORING = 1  # saved files read at the same time
 FAILURE = "Something went wrong on the server; the caption was not made. Try again."
 
 
@@ -66,6 +68,7 @@ class Answers:
 
     def __init__(self, captioner: Captioner) -> None:
         self.captioner, self.memory = captioner, Memory()
+        self._restoring = threading.BoundedSemaphore(MAX_RESTORING)
 
     @answering
     def caption(self, message: Message) -> Iterator[dict[str, Any]]:
@@ -93,21 +96,25 @@ class Answers:
 
     def _listen(self, message: Message) -> Iterator[dict[str, Any]]:
         """Hear every track, saying how far that is; stops early when the page has moved on."""
-        tracks, done = message.request.tracks, 0.0
+        tracks, done, left = message.request.tracks, 0.0, False
         heard: list[dict[str, Any]] = []
 
         def progress(share: float) -> None:
             nonlocal done
             done = (len(heard) + share) / len(tracks)
-            if self.memory.unwanted(message.page, message.run):
+            if left or self.memory.unwanted(message.page, message.run):
                 raise StopListening
 
-        with ThreadPoolExecutor(max_workers=1) as pool:
+        pool = ThreadPoolExecutor(max_workers=1)
+        try:
             for track in tracks:
                 job = pool.submit(self.captioner.listen, track, progress=progress)
                 while not wait([job], timeout=PROGRESS_INTERVAL).done:
                     yield {"listening": round(done, 2)}
                 heard.append(heard_view(job.result()))
+        finally:  # a closed page must not make the server wait for what it no longer wants
+            left = True
+            pool.shutdown(wait=False)
         yield {"heard": heard}
 
     def _tagged(self, request: CaptionRequest) -> CaptionRequest:
@@ -151,10 +158,11 @@ class Answers:
     def restore(self, text: Any) -> str:
         """Check a saved result and give it back with what the pictures need."""
         try:
-            result = CaptionResult.from_dict(read_json(text))
-            why = why_view(result, lambda token: self.captioner.tokenizer.decode([token]))
-            same = result.checkpoint_sha256 == self.captioner.sha256
-            return write_answer(result=result.to_dict(), why=why, same_checkpoint=same)
+            with self._restoring:
+                result = CaptionResult.from_dict(read_json(text))
+                why = why_view(result, lambda token: self.captioner.tokenizer.decode([token]))
+                same = result.checkpoint_sha256 == self.captioner.sha256
+                return write_answer(result=result.to_dict(), why=why, same_checkpoint=same)
         except (
             ValueError,
             KeyError,
@@ -162,6 +170,7 @@ class Answers:
             AttributeError,
             IndexError,
             OverflowError,
+            RecursionError,
         ) as error:
             log.info("A saved caption could not be read: %s", error)
             return write_answer(error="This file is not a caption that this page saved.")
@@ -184,5 +193,7 @@ def first_message(captioner: Captioner) -> str:
             "branches": list(captioner.config.branch_names),
             "decoding": dataclasses.asdict(captioner.default_decoding),
             "known_tags": list(captioner.known_tags()),
+            "tags_as_text": captioner.tag_table is None,
+            "longest": min(MAX_TOKENS, captioner.config.n_positions),
         }
     ).replace("<", "\\u003c")

@@ -15,6 +15,7 @@ from audiogpt.listening import Listening
 from audiogpt.request import Artist, CaptionRequest, CaptionResult, Decoding, Tag, Track
 from audiogpt.ui.uploads import local_path
 
+MAX_PAGE_TRACKS = 50
 MAX_MESSAGE = 8_000_000  # characters; a saved caption of an hour of music is smaller
 
 
@@ -59,6 +60,8 @@ def read_json(text: Any) -> dict[str, Any]:
 
 def read_request(data: Mapping[str, Any]) -> CaptionRequest:
     """The request the page describes; only uploaded files and examples become tracks."""
+    if len(data.get("tracks", ())) > MAX_PAGE_TRACKS:
+        raise ValueError(f"A playlist on this page has at most {MAX_PAGE_TRACKS} tracks.")
     tracks = tuple(
         Track(
             path=local_path(entry.get("file", "")),

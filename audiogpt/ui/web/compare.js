@@ -3,12 +3,19 @@
 const MAX_HISTORY = 30;
 
 function remember(answer) {
-  const settings = settingsData();
+  // The settings that made this caption, not those that the page has moved on to.
+  const { tags, artists, strengths, decoding, seed } = answer.result.request;
+  const settings = { v: 1, tags, artists, strengths, decoding, seed };
+  const tracks = flight.tracks.map((asked) => {
+    const now = state.tracks.find((own) => passageOf(own) === passageOf(asked)) || {};
+    const { seconds, peaks, heard, heardAs, sha256 } = now.heard ? now : asked;
+    return { ...asked, seconds, peaks, heard, heardAs, sha256 };
+  });
   const text = captionText(answer.result);
   const last = view.history[0];
   if (last && JSON.stringify(last.settings) === JSON.stringify(settings) && last.text === text)
     last.answer = answer;
-  else view.history.unshift({ settings, text, answer, time: new Date(), tracks: state.tracks.map((t) => ({ ...t })) });
+  else view.history.unshift({ settings, text, answer, time: new Date(), tracks });
   view.history.length = Math.min(view.history.length, MAX_HISTORY);
   renderCompare();
 }
@@ -16,6 +23,7 @@ function remember(answer) {
 function restoreEntry(entry) {
   applySettings(entry.settings);
   state.tracks = entry.tracks.map((track) => ({ ...track }));
+  forgetParts();
   player.index = -1;
   player.audio.pause();
   selectTrack(state.tracks.length ? 0 : -1);

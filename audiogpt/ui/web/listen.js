@@ -1,21 +1,26 @@
 // Files in, tracks and waveform out.
 
+const MAX_TRACKS = 50;
+
 async function addFiles(files) {
-  const chosen = [...files].slice(0, 50 - state.tracks.length);
-  if (!chosen.length) return;
+  const room = MAX_TRACKS - state.tracks.length;
+  const chosen = [...files].slice(0, room);
+  if (!files.length) return;
   showError("");
   setBusy(true, "Uploading\u2026");
-  const added = [];
+  const added = [], problems = [];
+  if (files.length > room) problems.push("A playlist has at most " + MAX_TRACKS + " tracks: " + plural(files.length - room, "file") + " left out.");
   for (const file of chosen) {
     try {
       const { path, url } = await upload(file);
       added.push(newTrack(path, url, file.name));
     } catch {
-      showError(file.name + " could not be uploaded: files may have at most 200 MB.");
+      problems.push(file.name + " could not be uploaded: files may have at most 200 MB.");
     }
   }
-  setBusy(false);
+  setBusy(false, "");
   addTracks(added);
+  if (problems.length) showError(problems.join(" "));
 }
 
 const newTrack = (file, url, name) => ({
@@ -27,6 +32,7 @@ function addTracks(tracks) {
   if (!tracks.length) return;
   if (!state.tracks.length && !state.tags.length) state.auto = true;
   state.tracks.push(...tracks);
+  forgetParts();
   selectTrack(state.tracks.length - tracks.length);
   renderTracks();
   ask(true);
@@ -45,6 +51,7 @@ function addExample(example) {
 
 function removeTrack(index) {
   state.tracks.splice(index, 1);
+  forgetParts();
   if (!state.tracks.length && state.auto) state.tags = [];
   player.index = -1;
   player.audio.pause();
@@ -95,20 +102,32 @@ function renderTracks() {
 const passageOf = ({ file, start, end }) => [file, start, end].join(" ");
 const allHeard = () => state.tracks.every((track) => track.heardAs === passageOf(track));
 
-function takeHeard(heard) {
+// What was heard belongs to the tracks as they were asked for; the visitor may have moved on.
+function takeHeard(heard, asked) {
   heard.forEach((found, index) => {
-    const track = state.tracks[index];
-    if (!track) return;
-    track.heard = found.tags;
-    track.heardAs = passageOf(track);
-    track.sha256 = found.sha256;
-    if (!track.peaks || (track.start === 0 && track.end === null)) {
-      track.peaks = found.peaks;
-      track.seconds = found.seconds;
+    const key = asked[index] && passageOf(asked[index]);
+    for (const track of state.tracks.filter((own) => passageOf(own) === key)) {
+      track.heard = found.tags;
+      track.heardAs = key;
+      track.sha256 = found.sha256;
+      const whole = track.start === 0 && track.end === null;
+      if (!whole && track.peaks) continue;
+      const own = state.tracks.indexOf(track) === player.index ? player.audio.duration : 0;
+      track.seconds = whole ? found.seconds : Math.max(track.start + found.seconds, own || 0);
+      track.peaks = whole ? found.peaks : placed(found, track);
     }
   });
   renderTracks();
   renderWave();
+}
+
+// The peaks of a passage at their place in the whole track, which has not been heard otherwise.
+function placed(found, track) {
+  const count = found.peaks.length;
+  return [...Array(count).keys()].map((i) => {
+    const at = ((i + 0.5) / count) * track.seconds - track.start;
+    return at >= 0 && at < found.seconds ? found.peaks[Math.floor((at / found.seconds) * count)] : 0;
+  });
 }
 
 // The heard confidence of a tag, the largest over the tracks.
@@ -183,7 +202,7 @@ function setPassage() {
   }
   showError("");
   track.start = start;
-  track.end = end !== null && end < track.seconds ? end : null;
+  track.end = end !== null && !(track.seconds && end >= track.seconds) ? end : null;
   renderWave();
   changed();
 }

@@ -4,9 +4,9 @@
 function changed() {
   if (by("link")) by("link").value = link();
   renderThrough();
-  if (state.tracks.length) renderVector();
+  renderVector();
   if (state.live) ask(false);
-  else setBusy(false, "Press Caption to see the change.");
+  else if (flight.asked <= flight.done) setBusy(false, "Press Caption to see the change.");
 }
 
 function ask(deliberate) {
@@ -18,6 +18,7 @@ function ask(deliberate) {
   showError("");
   flight.run += 1;
   flight.since = performance.now();
+  flight.tracks = state.tracks.map((track) => ({ ...track }));
   if (flight.asked > flight.done && flight.superseded < flight.asked) {
     flight.superseded = flight.asked;
     server.supersede([page + ":caption", flight.run]);
@@ -70,10 +71,11 @@ function takeCaption(answer) {
     by("status").textContent = "Listening\u2026 " + percent(answer.listening);
   if (answer.heard && flight.heard !== answer.run) {
     flight.heard = answer.run;
-    takeHeard(answer.heard);
+    takeHeard(answer.heard, flight.tracks);
     if (!by("tags").contains(document.activeElement)) renderTags(); // never under a moving finger
   }
-  if (answer.auto_tags && state.auto && flight.tagged !== answer.run) {
+  const same = flight.tracks.map(passageOf).join() === state.tracks.map(passageOf).join();
+  if (answer.auto_tags && state.auto && same && flight.tagged !== answer.run) {
     flight.tagged = answer.run;
     state.tags = answer.auto_tags.map((tag) => ({ ...tag, confidence: confidenceOf(tag.text) }));
     renderTags();

@@ -154,7 +154,7 @@ function drawTime(answer) {
   });
   return h("div", { class: "time" },
     h("p", { class: "small" }, chosen ? ["Where ", h("strong", {}, "\u201c" + words[view.word].text + "\u201d"), " listened"] : "Where the whole caption listened",
-      h("span", { class: "soft" }, R === 1 ? " \u2014 one segment: its attention is 1 by construction, only the gate informs." :
+      h("span", { class: "soft" }, R === 1 && shown[0] > 0.999 ? " \u2014 one segment: its attention is 1 by construction, only the gate informs." :
         result.request.strengths.audio === 0 ? " \u2014 without audio (strength 0) this attention had no effect." :
         " \u2014 " + percent(Math.max(0, 1 - shown.reduce((a, b) => a + b, 0))) + " of it rested on no segment.")),
     drawing,

@@ -47,7 +47,7 @@ function renderOthers() {
   put(panel, 
     h("p", { class: "soft small" }, request.decoding && request.decoding.method === "sample"
       ? "Drawn with the same settings; the seed decides which." :
-      "The best captions that the search kept. The score ranks them: higher is better."),
+      "The best captions that the search kept. The score ranks them: higher is better." + rankedBy(request)),
     h("ol", { class: "others" }, alternatives.map((other, index) =>
       h("li", {},
         h("p", { class: "other-text" }, other.title && h("strong", {}, other.title), other.title && " ", other.description),
@@ -57,13 +57,26 @@ function renderOthers() {
   );
 }
 
+const rankedBy = ({ decoding, tags, strengths }) => {
+  const { coverage = 0, invention = 0 } = decoding || {};
+  const heard = strengths.tags !== 0 && tags.some((tag) => tag.weight > 0);
+  return heard && (coverage || invention)
+    ? " It is the log-probability per token, with a bonus for using the tags\u2019 words and a malus for instruments that no tag names (Decoding turns both off)."
+    : "";
+};
+
 const likelier = (difference) => {
   if (Math.abs(difference) < 0.05) return "as likely as the one shown";
   const times = Math.abs(difference) > 6.9 ? "over 1000" : Math.exp(Math.abs(difference)).toFixed(1);
   return times + "\u00d7 " + (difference > 0 ? "likelier, but the score decides" : "less likely than the one shown");
 };
 
-const through = { seconds: 15, list: [], running: false, error: "" };
+const through = { seconds: 15, list: [], running: false, error: "", run: 0 };
+
+// The tracks have changed: what was said of their parts is no longer about what is heard.
+function forgetParts() {
+  Object.assign(through, { list: [], running: false, error: "", run: 0 });
+}
 
 function renderThrough() {
   const panel = panels.through;
@@ -75,6 +88,7 @@ function renderThrough() {
       Object.assign(through, { running: true, error: "", list: [] });
       renderThrough();
       flight.run += 1;
+      through.run = flight.run;
       send("segments", { seconds: through.seconds });
     },
   }, through.running ? "Listening\u2026" : "Caption each part");
@@ -99,6 +113,7 @@ function renderThrough() {
 }
 
 function takeSegments(answer) {
+  if (answer.run !== through.run) return;
   if (answer.segments) through.list = answer.segments;
   if (answer.error) through.error = answer.error;
   if (answer.done) through.running = false;

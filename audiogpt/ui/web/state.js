@@ -28,7 +28,7 @@ const view = {
   shapley: {}, // by key
 };
 
-const flight = { run: 0, asked: 0, done: 0, superseded: 0, since: 0 };
+const flight = { run: 0, asked: 0, done: 0, superseded: 0, since: 0, tracks: [] };
 
 // The newest run asked for and the newest one answered: equal when the page is at rest.
 function note(changes) {

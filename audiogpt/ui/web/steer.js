@@ -41,7 +41,9 @@ function addTag(text) {
   if (state.tags.length >= 100) { note.textContent = "A hundred tags are the most."; return; }
   state.tags.push({ text, weight: 1 });
   note.textContent = KNOWN.has(text.toLowerCase()) ? ""
-    : "\u201c" + text + "\u201d is not one of the tags that the page knows: the model reads it as text, so its effect is less sure.";
+    : "\u201c" + text + "\u201d is not one of the tags that the page knows: " + (first.tags_as_text
+      ? "the model reads it as text, so its effect is less sure."
+      : "words that the model has no vector for have no effect.");
   touchTags();
   renderTags();
   changed();
@@ -134,8 +136,10 @@ function addArtist(name) {
 
 const FIELDS = [
   ["beams", "Beams", 1, 16, 1], ["n_best", "Captions to keep", 1, 16, 1],
-  ["max_tokens", "Longest caption (tokens)", 1, 256, 1], ["length_penalty", "Length penalty", 0, 3, 0.1],
+  ["max_tokens", "Longest caption (tokens)", 1, first.longest, 1], ["length_penalty", "Length penalty", 0, 3, 0.1],
   ["no_repeat_ngram", "Never repeat n tokens (0: may)", 0, 16, 1],
+  ["coverage", "Bonus for using the tags\u2019 words", 0, 10, 0.1],
+  ["invention", "Malus for instruments not given", 0, 10, 0.1],
   ["temperature", "Temperature", 0.05, 5, 0.05], ["top_p", "Top p", 0.01, 1, 0.01],
 ];
 

@@ -1,1 +1,0 @@
-from audiogpt.reranking import *  # noqa: F403 - moved to audiogpt/reranking.py
