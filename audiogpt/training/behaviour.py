@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from audiogpt.captions import read_caption
-from audiogpt.decoding import decode_all
 from audiogpt.model import AudioGPT
-from audiogpt.request import Decoding
+from audiogpt.pipeline import Captioner
+from audiogpt.request import Artist, CaptionRequest, Decoding, Tag
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.artist_sentences import draw_shares
 from audiogpt.training.captioning import write_captions
-from audiogpt.training.collate import Collator, as_rows
+from audiogpt.training.collate import Collator
 from audiogpt.training.compose import compose
 from audiogpt.training.dataset import Example, make_example
 from audiogpt.training.losses import caption_log_probabilities
@@ -222,7 +221,6 @@ def artists_show(
     decoding: Decoding,
     requests: int = 1000,
     seed: int = 0,
-    batch_size: int = 50,
 ) -> ArtistsShow:
     """Caption random requests with artists, and pairs that differ in the shares alone."""
     dice = random.Random(seed)
@@ -230,12 +228,12 @@ def artists_show(
     drawn = [
         (dice.choice(tag_lists)[: dice.randint(1, 6)], draw_shares(dice)) for _ in range(requests)
     ]
-    texts = _artist_captions(model, tokenizer, drawn, names, decoding, batch_size)
+    texts = _artist_captions(model, tokenizer, drawn, names, decoding)
     few = [tags for tags, _ in drawn[:50]]
     alone = (0.9, 0.05, 0.05) + (0.0,) * 7
     even = (1 / 3, 1 / 3, 1 / 3) + (0.0,) * 7
-    one = _artist_captions(model, tokenizer, [(t, alone) for t in few], names, decoding, batch_size)
-    mix = _artist_captions(model, tokenizer, [(t, even) for t in few], names, decoding, batch_size)
+    one = _artist_captions(model, tokenizer, [(t, alone) for t in few], names, decoding)
+    mix = _artist_captions(model, tokenizer, [(t, even) for t in few], names, decoding)
     return ArtistsShow(
         requests=requests,
         raw_tokens=sum(bool(_RAW_ARTIST.search(text)) for text, _ in texts),
@@ -251,27 +249,24 @@ def _artist_captions(
     requests: Sequence[tuple[Sequence[str], tuple[float, ...]]],
     names: Sequence[str],
     decoding: Decoding,
-    batch_size: int,
 ) -> list[tuple[str, bool]]:
-    """(title and description, whether a rank without a name is mentioned) of each request."""
-    collate = Collator(model.config)
-    texts = []
-    for start in range(0, len(requests), batch_size):
-        batch = requests[start : start + batch_size]
-        examples = [
-            make_example(
-                View(title="", description="", tags=tuple((t, 1.0) for t in tags), shares=shares),
-                tokenizer,
-                {},
+    """(title and description, whether a rank without a name is mentioned), as users get them."""
+    results = Captioner(model, tokenizer).caption_batch(
+        [
+            CaptionRequest(
+                tags=tuple(Tag(text=tag) for tag in tags),
+                artists=tuple(
+                    Artist(name=name, share=share)
+                    for name, share in zip(names, shares, strict=True)
+                    if share > 0
+                ),
+                decoding=decoding,
+                seed=seed,
             )
-            for tags, shares in batch
+            for seed, (tags, shares) in enumerate(requests)
         ]
-        with torch.inference_mode():
-            context = model.encode(as_rows(collate.rows(examples)))
-        found = decode_all(model, context, decoding, seeds=range(start, start + len(batch)))
-        for item, (_, shares) in enumerate(batch):
-            given = names[: sum(share > 0 for share in shares)]
-            ids = found.ids(item, 0, model.config.eos_token_id)
-            caption = read_caption(tokenizer, ids, artists=given)
-            texts.append((f"{caption.title}. {caption.description}", bool(caption.unnamed)))
-    return texts
+    )
+    return [
+        (f"{r.title}. {r.description}", any("more artists" in w for w in r.warnings))
+        for r in results
+    ]
