@@ -1,6 +1,6 @@
 """How long decoding takes per token, next to the time that reading the weights alone takes.
 
-    python benchmarks/decoding.py [--layers 12] [--threads 2]
+    python -m benchmarks.decoding [--layers 12] [--threads 2]
 
 Compares, in one run on the same weights (random; values do not change the work): this
 implementation; the same without key/value caches, as a plain reading of the equations would do
@@ -21,6 +21,7 @@ from audiogpt.checkpoints import DEFAULT_CHECKPOINT, read_config
 from audiogpt.config import AudioGPTConfig
 from audiogpt.context import Context, FeatureRows, Rows, TextRows
 from audiogpt.decoding import decode_all
+from audiogpt.layers import store_for_few_rows
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
 from audiogpt.trace import compute_trace
@@ -75,6 +76,7 @@ def uncached(model: AudioGPT, rows: dict[str, Rows], beams: int, steps: int) -> 
 def measure(config: AudioGPTConfig, name: str, *, steps: int, repeats: int) -> None:
     torch.manual_seed(0)
     model = AudioGPT(config).eval().requires_grad_(False)
+    store_for_few_rows(model)  # as a loaded checkpoint is
     rows = make_rows(config, audio=30, tags=20)
     with torch.inference_mode():
         context = model.encode(rows)

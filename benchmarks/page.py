@@ -1,4 +1,4 @@
-"""How quick the page is under the hand, in a real Chromium: `python benchmarks/page.py`.
+"""How quick the page is under the hand, in a real Chromium: `python -m benchmarks.page`.
 
 Prints the time until the page can be used, from a slider move to the new caption and to the new
 pictures (medians), and from the upload of a 30 s clip to its caption.
