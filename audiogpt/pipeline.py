@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from audiogpt import __version__, checkpoints
+from audiogpt.audio.tag_vocabulary import LABELS, contradicts
 from audiogpt.captions import Caption, read_caption
 from audiogpt.context import Context
 from audiogpt.decoding import Hypotheses, decode, decode_all
@@ -109,18 +110,20 @@ class Captioner:
         return self.listener.listen(track, progress=progress)
 
     def suggest_tags(self, tracks: Sequence[Track]) -> tuple[Tag, ...]:
-        """The tags heard with the highest confidence, which becomes their weight."""
+        """The tags heard with the highest confidence, which becomes their weight.
+
+        Of two tags that contradict each other only the surer one is suggested.
+        """
         heard = weighted_heard([(self.listen(track), track.weight) for track in tracks])
-        return tuple(
-            Tag(text=tag.text, weight=round(tag.confidence, 2))
-            for tag in heard[:SUGGESTED_TAGS]
-            if tag.confidence >= MIN_CONFIDENCE
-        )
+        chosen: list[str] = []
+        for tag in heard:
+            if tag.confidence >= MIN_CONFIDENCE and not contradicts(tag.text, chosen):
+                chosen.append(tag.text)
+        confidence = {tag.text: round(tag.confidence, 2) for tag in heard}
+        return tuple(Tag(text=text, weight=confidence[text]) for text in chosen[:SUGGESTED_TAGS])
 
     def known_tags(self) -> tuple[str, ...]:
         """Tags worth suggesting: the published table's, or those the taggers can hear."""
-        from audiogpt.audio.tag_vocabulary import LABELS
-
         return self.tag_table.words if self.tag_table is not None else LABELS
 
     def warm_up(self) -> None:

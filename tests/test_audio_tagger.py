@@ -27,7 +27,14 @@ from audiogpt.audio.tag_confidence import (
     tag_lift,
 )
 from audiogpt.audio.tag_picture import draw_tags
-from audiogpt.audio.tag_vocabulary import LABELS, MSD_LABELS, MTT_LABELS, VOCABULARY
+from audiogpt.audio.tag_vocabulary import (
+    CONTRARY,
+    LABELS,
+    MSD_LABELS,
+    MTT_LABELS,
+    VOCABULARY,
+    contradicts,
+)
 from audiogpt.audio.tagger import SILENT_NOTE, SPEECH_NOTE, Tagger, load_tagger
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -201,3 +208,11 @@ def test_the_picture_of_tags_is_drawn(tmp_path):
     draw_tags(samples, 16000, heard, path, top=5)
     pixels = matplotlib.image.imread(path)
     assert pixels.shape[1] > 800 and pixels[..., :3].std() > 0.05  # not a blank sheet
+
+
+def test_contrary_tags_are_known_tags_and_exclude_each_other():
+    for one, other in CONTRARY:
+        assert one | other <= set(LABELS)
+    assert contradicts("singing", ["rock", "instrumental"])
+    assert contradicts("instrumental", ["choir"])
+    assert not contradicts("singing", ["rock", "choir"])

@@ -187,3 +187,15 @@ def test_sounds_over_the_limit_are_refused(tiny_checkpoint, noise):
     with pytest.raises(ValueError, match="choose a shorter passage"):
         short_only.listen(track)
     assert short_only.listen(dataclasses.replace(track, end=4.0)).seconds == 4
+
+
+def test_suggested_tags_do_not_contradict_each_other(captioner, noise, monkeypatch):
+    from audiogpt.request import HeardTag
+
+    track = Track(waveform=noise, sample_rate=16000)
+    heard = [("singing", 0.7), ("instrumental", 0.6), ("piano", 0.5), ("slow tempo", 0.1)]
+    listening = dataclasses.replace(
+        captioner.listen(track), heard=tuple(HeardTag(text=t, confidence=c) for t, c in heard)
+    )
+    monkeypatch.setattr(captioner, "listen", lambda *_: listening)
+    assert [tag.text for tag in captioner.suggest_tags([track])] == ["singing", "piano"]

@@ -9,6 +9,7 @@ describe neither the sound nor the mood ("favourite" kinds such as "catchy", "se
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -127,3 +128,20 @@ def membership(source: tuple[str, ...], *, msd: bool) -> np.ndarray:
             table[source.index(label), column] = 1.0
     table.setflags(write=False)  # cached: shared by all callers
     return table
+
+
+# Tags that cannot both be true of one passage: only the one heard more surely is suggested.
+CONTRARY = (
+    (frozenset({"instrumental"}), frozenset({"singing", "female vocal", "male vocal", "choir"})),
+    (frozenset({"slow tempo"}), frozenset({"fast tempo"})),
+    (frozenset({"loud"}), frozenset({"quiet", "soft"})),
+    (frozenset({"sad"}), frozenset({"happy", "party"})),
+)
+
+
+def contradicts(tag: str, others: Iterable[str]) -> bool:
+    """Whether `tag` cannot be true beside one of `others`."""
+    given = set(others)
+    return any(
+        (tag in one and given & other) or (tag in other and given & one) for one, other in CONTRARY
+    )
