@@ -1,4 +1,4 @@
-"""Takes the README's pictures of the page: `python scripts/take_screenshots.py`.
+"""Takes the README's pictures of the page: `python -m scripts.take_screenshots`.
 
 Needs chromium; writes assets/screenshots/. Run it again when the page or the bundled model changes.
 """
