@@ -50,13 +50,19 @@ class Listener:
     """Embeds and tags tracks; results are cached by content hash and passage.
 
     `embedding` names an embedding of `audiogpt.audio.embedding`; networks load on first use. A
-    passage longer than `max_seconds` is refused.
+    passage longer than `max_seconds` is refused, and so is an embedding of another `width`.
     """
 
     def __init__(
-        self, embedding: str, *, device: str = "cpu", max_seconds: float | None = None
+        self,
+        embedding: str,
+        *,
+        width: int | None = None,
+        device: str = "cpu",
+        max_seconds: float | None = None,
     ) -> None:
-        self.embedding_name, self.device, self.max_seconds = embedding, device, max_seconds
+        self.embedding_name, self.width = embedding, width
+        self.device, self.max_seconds = device, max_seconds
         self._embedding: AudioEmbedding | None = None
         self._tagger: Tagger | None = None
         self._cache: OrderedDict[tuple[str, float, float | None], Listening] = OrderedDict()
@@ -111,7 +117,7 @@ class Listener:
             return self._cache.get(key)
 
     def _listen(self, track: Track, digest: str, progress: Progress | None) -> Listening:
-        self._embedding = self._embedding or load_embedding(self.embedding_name, device=self.device)
+        self._embedding = self._embedding or self._load_embedding()
         self._tagger = self._tagger or load_tagger(device=self.device)
         rate = self._tagger.sample_rate
         envelope = _Envelope(rate)
@@ -140,6 +146,16 @@ class Listener:
             seconds=envelope.seconds,
             sha256=digest,
         )
+
+    def _load_embedding(self) -> AudioEmbedding:
+        embedding = load_embedding(self.embedding_name, device=self.device)
+        if self.width is not None and embedding.width != self.width:
+            raise ValueError(
+                f"The checkpoint reads rows of {self.width} numbers, but the embedding "
+                f"{self.embedding_name} that it names gives {embedding.width}: use the embedding "
+                "that it was trained with."
+            )
+        return embedding
 
     def _blocks(
         self, track: Track, sample_rate: int, progress: Progress | None

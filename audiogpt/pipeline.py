@@ -76,8 +76,12 @@ class Captioner:
     ) -> None:
         self.model, self.tokenizer, self.tag_table = model, tokenizer, tag_table
         self.config, self.name, self.sha256 = model.config, name, sha256
+        widths = {branch.name: branch.width for branch in self.config.branches}
         self.listener = Listener(
-            self.config.audio_embedding, device=str(model.device), max_seconds=max_seconds
+            self.config.audio_embedding,
+            width=widths.get("audio"),
+            device=str(model.device),
+            max_seconds=max_seconds,
         )
         self.default_decoding = Decoding(**self.config.decoding)
 

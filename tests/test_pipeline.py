@@ -7,7 +7,9 @@ import json
 
 import numpy as np
 import pytest
+from conftest import tiny_config, tiny_model
 
+from audiogpt.config import BranchConfig
 from audiogpt.pipeline import Captioner
 from audiogpt.request import Artist, CaptionRequest, CaptionResult, Decoding, Partial, Tag, Track
 
@@ -199,3 +201,10 @@ def test_suggested_tags_do_not_contradict_each_other(captioner, noise, monkeypat
     )
     monkeypatch.setattr(captioner, "listen", lambda *_: listening)
     assert [tag.text for tag in captioner.suggest_tags([track])] == ["singing", "piano"]
+
+
+def test_an_embedding_the_checkpoint_was_not_trained_with_is_refused(captioner, noise):
+    branches = (BranchConfig(name="audio", width=512), *tiny_config().branches[1:])
+    other = Captioner(tiny_model(tiny_config(branches=branches)), captioner.tokenizer)
+    with pytest.raises(ValueError, match="that it was trained with"):
+        other.listen(Track(waveform=noise, sample_rate=16000))
