@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from audiogpt.context import Context
+from audiogpt.guidance import Guidance
 from audiogpt.layers import Cache
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
+from audiogpt.token_words import TokenWords
 
 # The published code gives a finished beam's other continuations this score instead of -inf.
 FROZEN = -999.0
@@ -34,6 +36,19 @@ class Hypotheses:
         return ids[: ids.index(eos) + 1] if eos in ids else ids
 
 
+@dataclass(frozen=True)
+class Steering:
+    """What decoding knows beside the model. Without `words`, `no_repeat_ngram` counts tokens, and
+    `max_words` is not kept; `guidance` adds to the scores of beams."""
+
+    forbidden: Sequence[Sequence[int]] = ()  # per item, ids that it must not contain
+    words: TokenWords | None = None
+    guidance: Guidance | None = None
+
+
+NO_STEERING = Steering()
+
+
 def decode(
     model: AudioGPT,
     context: Context,
@@ -42,19 +57,24 @@ def decode(
     seeds: Sequence[int] = (),
     eos: int | None = None,
     stop_early: bool = True,
-    forbidden: Sequence[Sequence[int]] = (),
+    steering: Steering = NO_STEERING,
 ) -> Iterator[Hypotheses]:
     """Yield the hypotheses after every step; the last has `done` set.
 
     `seeds` (one per item, for sampling) make an item's draws independent of its batch. `eos`
-    replaces the configuration's end token. `forbidden` are token ids that an item must not contain
-    (artists that nobody gave), one list per item. With `stop_early` the search ends as soon as the
-    best `n_best` hypotheses can no longer change.
+    replaces the configuration's end token. With `stop_early` the search ends as soon as the best
+    `n_best` hypotheses can no longer change.
     """
     run = _sample if decoding.method == "sample" else _beam_search
     eos = model.config.eos_token_id if eos is None else eos
-    banned = _banned_tokens(model, context.batch, forbidden)
-    steps = run(model, context, decoding, seeds, eos, banned)
+    limits = _Limits(
+        _banned_tokens(model, context.batch, steering.forbidden),
+        decoding.no_repeat_ngram,
+        decoding.max_words,
+        steering.words,
+        eos,
+    )
+    steps = run(model, context, decoding, seeds, eos, limits, steering.guidance)
     while True:
         # inference mode must not leak into the caller between two steps
         with torch.inference_mode():
@@ -78,7 +98,7 @@ def decode_all(
     seeds: Sequence[int] = (),
     eos: int | None = None,
     stop_early: bool = True,
-    forbidden: Sequence[Sequence[int]] = (),
+    steering: Steering = NO_STEERING,
 ) -> Hypotheses:
     """The final hypotheses of `decode`."""
     steps = decode(
@@ -88,7 +108,7 @@ def decode_all(
         seeds=seeds,
         eos=eos,
         stop_early=stop_early,
-        forbidden=forbidden,
+        steering=steering,
     )
     return deque(steps, maxlen=1)[0]
 
@@ -128,21 +148,41 @@ def _banned_tokens(
     return banned.to(model.device)
 
 
-def _forbid(
-    log_p: Tensor, tokens: Tensor, finished: Tensor, decoding: Decoding, banned: Tensor | None
-) -> None:
-    """Set to -inf what may not follow `tokens` (N, T): banned ids and repeated n-grams."""
-    if banned is not None:
-        items, vocabulary = banned.shape
-        log_p.view(items, -1, vocabulary).masked_fill_(banned[:, None], -torch.inf)
-    n = decoding.no_repeat_ngram
-    if n == 0 or tokens.shape[1] < n:
-        return
-    grams = tokens.unfold(1, n, 1)  # (N, T - n + 1, n)
-    tail = tokens[:, tokens.shape[1] - n + 1 :]  # (N, n - 1)
-    repeats = (grams[..., :-1] == tail[:, None]).all(-1) & ~finished[:, None]
-    sequence, place = repeats.nonzero(as_tuple=True)
-    log_p[sequence, grams[sequence, place, -1]] = -torch.inf
+@dataclass(frozen=True)
+class _Limits:
+    """What may not follow: banned ids (B, V), n-grams of words or tokens said before, and another
+    sentence where there is no room for it."""
+
+    banned: Tensor | None
+    ngram: int
+    max_words: int
+    words: TokenWords | None
+    eos: int
+
+    def forbid(self, log_p: Tensor, tokens: Tensor, finished: Tensor) -> None:
+        """Set log_p (N, V) to -inf where a token may not follow `tokens` (N, T)."""
+        if self.banned is not None:
+            items, vocabulary = self.banned.shape
+            log_p.view(items, -1, vocabulary).masked_fill_(self.banned[:, None], -torch.inf)
+        n = self.ngram
+        if self.words is not None:
+            for row, ids in enumerate(tokens.tolist()):
+                if not finished[row]:
+                    said = self.words.read(ids)
+                    if repeating := self.words.repeating(said, n):
+                        log_p[row, repeating] = -torch.inf
+                    if said.full(self.max_words):
+                        end = log_p[row, self.eos].clone()
+                        log_p[row] = -torch.inf
+                        log_p[row, self.eos] = end
+            return
+        if n == 0 or tokens.shape[1] < n:
+            return
+        grams = tokens.unfold(1, n, 1)  # (N, T - n + 1, n)
+        tail = tokens[:, tokens.shape[1] - n + 1 :]  # (N, n - 1)
+        repeats = (grams[..., :-1] == tail[:, None]).all(-1) & ~finished[:, None]
+        sequence, place = repeats.nonzero(as_tuple=True)
+        log_p[sequence, grams[sequence, place, -1]] = -torch.inf
 
 
 def _beam_search(
@@ -151,9 +191,11 @@ def _beam_search(
     decoding: Decoding,
     seeds: Sequence[int],
     eos: int,
-    banned: Tensor | None,
+    limits: _Limits,
+    guidance: Guidance | None,
 ) -> Iterator[Hypotheses]:
     B, K, device = context.batch, decoding.beams, model.device
+    guided = guidance.start(device) if guidance is not None else None
     length = min(decoding.max_tokens, model.config.n_positions)
     cache = Cache(model.config, B, length, device)
     last = torch.full((B, 1), model.config.bos_token_id, device=device)
@@ -165,7 +207,7 @@ def _beam_search(
     for step in range(length):
         log_p = model(last, context, cache=cache, last_only=True)[:, -1].log_softmax(-1)
         V = log_p.shape[-1]
-        _forbid(log_p, tokens.flatten(0, 1), finished.flatten(), decoding, banned)
+        limits.forbid(log_p, tokens.flatten(0, 1), finished.flatten())
         log_p = log_p.view(B, -1, V)
         totals = sums[..., None] + log_p
         # A finished beam stays in the running: its first entry carries its score.
@@ -173,6 +215,10 @@ def _beam_search(
         totals[..., 0] = torch.where(finished, sums, totals[..., 0])
         new_lengths = lengths + (~finished).float()
         ranked = totals / new_lengths.clamp(min=1)[..., None] ** decoding.length_penalty
+        payments = None
+        if guided is not None:
+            payments = torch.where(finished[..., None], 0.0, guided.payments())  # (B, K, V)
+            ranked = ranked + guided.total[..., None] + payments
         scores, flat = ranked.view(B, -1).topk(min(K, ranked[0].numel()), dim=1)
         beam, word = flat // V, flat % V  # (B, K)
         was_finished = finished.gather(1, beam)
@@ -180,6 +226,8 @@ def _beam_search(
             ..., 0
         ]
         added = torch.where(was_finished, 0.0, added)
+        if guided is not None and payments is not None:
+            guided = guided.advance(beam, word, payments.view(B, -1).gather(1, flat))
         sums = totals.view(B, -1).gather(1, flat)
         history = torch.cat([_pick(history, beam), added[..., None]], dim=-1)
         tokens = torch.cat([_pick(tokens, beam), word[..., None]], dim=-1)
@@ -202,11 +250,13 @@ def _sample(
     decoding: Decoding,
     seeds: Sequence[int],
     eos: int,
-    banned: Tensor | None,
+    limits: _Limits,
+    guidance: Guidance | None,
 ) -> Iterator[Hypotheses]:
     """Nucleus sampling (Holtzman et al., 2020): n_best independent draws per item.
 
-    Scores are the sums of log-probabilities under the model itself, without temperature.
+    Scores are the sums of log-probabilities under the model itself, without temperature; draws are
+    not guided.
     """
     B, K, device = context.batch, decoding.n_best, model.device
     if len(seeds) != B:
@@ -221,7 +271,7 @@ def _sample(
     for step in range(length):
         log_p = model(last, context, cache=cache, last_only=True)[:, -1].log_softmax(-1)
         allowed = log_p.clone()
-        _forbid(allowed, tokens, finished, decoding, banned)
+        limits.forbid(allowed, tokens, finished)
         p, order = (allowed / decoding.temperature).softmax(-1).sort(-1, descending=True)
         p = torch.where(p.cumsum(-1) - p < decoding.top_p, p, 0.0).cpu()
         drawn = torch.cat(

@@ -9,6 +9,7 @@ import platform
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 
 import numpy as np
@@ -18,7 +19,8 @@ from audiogpt import __version__, checkpoints
 from audiogpt.audio.tag_vocabulary import LABELS, contradicts
 from audiogpt.captions import Caption, read_caption
 from audiogpt.context import Context
-from audiogpt.decoding import Hypotheses, decode, decode_all
+from audiogpt.decoding import Hypotheses, Steering, decode, decode_all
+from audiogpt.guidance import Guidance, wants_guidance
 from audiogpt.listening import Listener, Listening, Progress
 from audiogpt.model import AudioGPT
 from audiogpt.request import (
@@ -34,6 +36,7 @@ from audiogpt.request_rows import Inputs, prepare_inputs, weighted_heard
 from audiogpt.reranking import rerank
 from audiogpt.rows import collate
 from audiogpt.tags import VECTORS_FILE, TagTable
+from audiogpt.token_words import TokenWords
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.trace import Trace, compute_trace, shapley_values
 
@@ -167,7 +170,7 @@ class Captioner:
             context,
             decoding,
             seeds=[request.seed],
-            forbidden=[self._unnamed_artists(inputs)],
+            steering=self._steering([inputs], decoding),
         ):
             if not state.done:
                 ids = state.ids(0, 0, self.config.eos_token_id)
@@ -211,7 +214,7 @@ class Captioner:
                     context,
                     decoding,
                     seeds=seeds,
-                    forbidden=[self._unnamed_artists(inputs[i]) for i in batch],
+                    steering=self._steering([inputs[i] for i in batch], decoding),
                 )
                 timings = {"decode": (time.perf_counter() - started) / len(batch)}
                 for place, i in enumerate(batch):
@@ -276,6 +279,24 @@ class Captioner:
         )
         return self.model.encode(rows, strengths=strengths.view(len(items), -1))
 
+    @cached_property
+    def _token_words(self) -> TokenWords:
+        return TokenWords(self.tokenizer)
+
+    def _steering(self, inputs: Sequence[Inputs], decoding: Decoding) -> Steering:
+        tags = [self._audible_tags(one) for one in inputs]
+        guided = any(wants_guidance(decoding, some) for some in tags)
+        return Steering(
+            forbidden=[self._unnamed_artists(one) for one in inputs],
+            words=self._token_words if guided or decoding.counts_words else None,
+            guidance=Guidance(self._token_words, tags, decoding) if guided else None,
+        )
+
+    def _audible_tags(self, inputs: Inputs) -> list[tuple[str, float]]:
+        """Tags at the weights that the model hears: none where the branch is off or missing."""
+        loudness = min(1.0, inputs.strengths.get("tags", 0.0))
+        return [(tag.text, tag.weight * loudness) for tag in inputs.request.tags if loudness]
+
     def _unnamed_artists(self, inputs: Inputs) -> list[int]:
         """Artist tokens that no name stands for; none where artists are ordinary text."""
         heard = inputs.strengths.get("artists", 0) > 0
@@ -315,13 +336,11 @@ class Captioner:
         sums = state.log_probabilities[item].sum(-1).tolist()
         scores = state.scores[item].tolist()[: len(found)]
         order = list(range(len(found)))
-        # A tag counts as much as the model hears of it: not at all where the branch is turned off.
-        loudness = min(1.0, inputs.request.strength("tags"))
-        tags = [(t.text, t.weight * loudness) for t in inputs.request.tags if t.weight * loudness]
-        if tags and (decoding.coverage or decoding.invention):
-            means = [sums[i] / len(found[i]) for i in order]
+        tags = self._audible_tags(inputs)
+        if wants_guidance(decoding, tags):
             texts = [caption.description for caption in captions]
-            order, scores = rerank(texts, means, tags, decoding)
+            lengths = [len(ids) for ids in found]
+            order, scores = rerank(texts, sums[: len(found)], lengths, tags, decoding)
             order.sort(key=lambda i: found[i][-1] != eos)  # whole captions first
         return [
             (

@@ -98,14 +98,16 @@ class Decoding:
 
     `beam` search scores a hypothesis by its sum of log-probabilities over length ** length_penalty
     (0: no normalisation); `sample` draws from the smallest set of tokens with probability top_p,
-    at `temperature`. `no_repeat_ngram` forbids repeating n-grams of that many tokens (0: allowed).
-    `coverage` and `invention` (nats per token) prefer, among the finished hypotheses, those that
-    use the words of the tags and name no instrument that is not among them (0: off).
+    at `temperature`. `no_repeat_ngram` forbids repeating n-grams of that many words (0: allowed).
+    With `max_words` no sentence is begun that would hardly fit into so many words (0: no limit).
+    Beams gain `coverage` times the share of the tags' words that they use, and lose `invention` for
+    each instrument that no tag names and each word that a sentence says again (0: off).
     """
 
     method: str = "beam"
     beams: int = 4
     max_tokens: int = 96
+    max_words: int = 0
     length_penalty: float = 0.0
     no_repeat_ngram: int = 0
     temperature: float = 1.0
@@ -120,6 +122,7 @@ class Decoding:
         for name, low, high in (
             ("beams", 1, 16),
             ("max_tokens", 1, MAX_TOKENS),
+            ("max_words", 0, MAX_TOKENS),
             ("no_repeat_ngram", 0, 16),
             ("n_best", 1, 16),
         ):
@@ -132,6 +135,11 @@ class Decoding:
         _check_number(self.length_penalty, 0, 3, "length_penalty")
         _check_number(self.temperature, 0.05, 5, "temperature")
         _check_number(self.top_p, 0.01, 1, "top_p")
+
+    @property
+    def counts_words(self) -> bool:
+        """Whether the search has to know where words and sentences end."""
+        return bool(self.no_repeat_ngram or self.max_words)
 
 
 @dataclass(frozen=True, kw_only=True)

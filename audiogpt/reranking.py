@@ -1,14 +1,16 @@
-"""Choose among beam hypotheses by what they say of the tags: coverage as a decoding term.
+"""Order beam hypotheses by what they say of the tags: coverage as a decoding term, exactly.
 
-The score of a hypothesis is its log-probability per token, plus `coverage` times the share of the
-tags' content words that it uses, minus `invention` times the number of its faults: instrument words
-that no tag names, and content words that a sentence says twice. Both weights 0 leave the beam's own
-order. Tags count with their weights.
+The score of a hypothesis is its log-probability over length ** length_penalty, plus `coverage`
+times the share of the tags' content words that it uses (words count with their tags' weights),
+minus `invention` for each of its faults: instrument words that no tag names, and content words that
+a sentence says again. Both 0 leave the beam's own order. `guidance` steers the search by the same
+score.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from audiogpt.request import Decoding
@@ -32,34 +34,43 @@ def invented(text: str, tags: Sequence[tuple[str, float]]) -> int:
     return len(instrument_words(text) - given)
 
 
-def repeated(text: str) -> int:
-    """Number of times that a sentence says a content word again, as in "a synth and a synth"."""
+def repeated(text: str, tags: Sequence[tuple[str, float]] = ()) -> int:
+    """Number of times that a sentence says a content word again, as in "a synth and a synth".
+
+    A word of several tags ("electric guitar", "acoustic guitar") may come as often as they do.
+    """
+    allowed = Counter(word for tag, weight in tags if weight > 0 for word in content_words(tag))
     count = 0
     for sentence in re.split(r"[.!?]", text):
-        said = [word for word in all_words(sentence) if word in content_words(sentence)]
-        count += len(said) - len(set(said))
+        wanted = content_words(sentence)
+        said = Counter(word for word in all_words(sentence) if word in wanted)
+        count += sum(max(0, times - max(1, allowed[word])) for word, times in said.items())
     return count
+
+
+def payment(text: str, tags: Sequence[tuple[str, float]], decoding: Decoding) -> float:
+    """What a text is paid beyond its normalised log-probability."""
+    faults = invented(text, tags) + repeated(text, tags)
+    return decoding.coverage * coverage(text, tags) - decoding.invention * faults
 
 
 def rerank(
     texts: Sequence[str],
-    scores: Sequence[float],
+    sums: Sequence[float],
+    lengths: Sequence[int],
     tags: Sequence[tuple[str, float]],
     decoding: Decoding,
 ) -> tuple[list[int], list[float]]:
-    """Indices of the hypotheses, best first, and the totals that rank them, in the given order.
+    """Indices of the hypotheses, best first, and the scores that rank them, in the given order.
 
-    `scores` are log-probabilities per token. With `decoding.coverage` and `decoding.invention` both
-    0, or without a tag of positive weight, order and scores stay as they came.
+    `sums` are log-probabilities, `lengths` numbers of tokens. Without a tag of positive weight, or
+    with `coverage` and `invention` both 0, nothing is paid.
     """
-    order = list(range(len(texts)))
     tags = [(text, weight) for text, weight in tags if weight > 0]
-    if not tags or not (decoding.coverage or decoding.invention):
-        return order, list(scores)
-    totals = [
-        score
-        + decoding.coverage * coverage(text, tags)
-        - decoding.invention * (invented(text, tags) + repeated(text))
-        for text, score in zip(texts, scores, strict=True)
+    pays = bool(tags) and bool(decoding.coverage or decoding.invention)
+    scores = [
+        total / max(1, length) ** decoding.length_penalty
+        + (payment(text, tags, decoding) if pays else 0.0)
+        for text, total, length in zip(texts, sums, lengths, strict=True)
     ]
-    return sorted(order, key=lambda index: -totals[index]), totals
+    return sorted(range(len(texts)), key=lambda index: -scores[index]), scores

@@ -19,12 +19,8 @@ SOURCES=(--musiccaps "$DATA/musiccaps.csv" --incompetech "$DATA/incompetech"
 [ -f "$WORK/embeddings/grooves.npz" ] ||
   "$PYTHON" -m audiogpt prepare-data --incompetech "$DATA/incompetech" --grooves "$WORK/grooves" \
     --embeddings "$WORK/embeddings"
-"$PYTHON" -m audiogpt train-small "${SOURCES[@]}" --output "$WORK/first" --steps 5000 \
-  --evaluate_every 1000 --seed 42 --threads 2 --resume
-# More clips, and tags as the tagger hears them, from the best checkpoint of the first run.
-"$PYTHON" -m audiogpt train-small "${SOURCES[@]}" --start "$WORK/first/model" \
-  --output "$WORK/small" --steps 800 --lr 3e-4 --warmup 30 --average_decay 0.99 \
-  --evaluate_every 400 --save_every 400 --seed 43 --threads 2 --resume
+"$PYTHON" -m audiogpt train-small "${SOURCES[@]}" --output "$WORK/small" --steps 4500 \
+  --evaluate_every 750 --save_every 750 --seed 42 --threads 2 --resume
 "$PYTHON" -m audiogpt evaluate --checkpoint "$WORK/small/model" --dataset musiccaps \
   --data "$DATA/musiccaps.csv" --split test --inputs tags --out "$WORK/predictions.json"
 "$PYTHON" -m audiogpt check-behaviour --checkpoint "$WORK/small/model" \

@@ -9,7 +9,7 @@ import torch
 from conftest import tiny_config, tiny_model
 
 from audiogpt.context import FeatureRows
-from audiogpt.decoding import decode, decode_all
+from audiogpt.decoding import Steering, decode, decode_all
 from audiogpt.request import Decoding
 
 EOS = 7
@@ -123,7 +123,7 @@ def test_what_an_item_must_not_contain_is_its_own(method):
     decoding = Decoding(method=method, beams=2, max_tokens=20, n_best=2, temperature=2.0, top_p=1.0)
     free = decode_all(model, context, decoding, seeds=[1, 2])
     unwanted = sorted(set(free.tokens[1].flatten().tolist()) - {model.config.eos_token_id})
-    held = decode_all(model, context, decoding, seeds=[1, 2], forbidden=[[], unwanted])
+    held = decode_all(model, context, decoding, seeds=[1, 2], steering=Steering([[], unwanted]))
     eos = model.config.eos_token_id
     assert held.ids(0, 0, eos) == free.ids(0, 0, eos)
     assert not set(unwanted) & set(held.ids(1, 0, eos))

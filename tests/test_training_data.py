@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from conftest import shared
+from hypothesis import given
+from hypothesis import strategies as st
 from training_data import write_musiccaps
 
 from audiogpt.training.artist_sentences import artist_sentence, artist_title, draw_shares
@@ -16,10 +19,11 @@ from audiogpt.training.compose import compose
 from audiogpt.training.incompetech import HELD_OUT_ALBUM, clean_description, read_incompetech
 from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.pairs import Pair, clean_text
+from audiogpt.training.recombine import recombine
 from audiogpt.training.sources import read_sources
 from audiogpt.training.titles import compose_title
-from audiogpt.training.views import artists_only_view, draw_view
-from audiogpt.words import all_words, content_words, instrument_words
+from audiogpt.training.views import artists_only_view, draw_view, fit_length
+from audiogpt.words import all_words, content_words, instrument_words, share_mentioned
 
 
 @pytest.mark.parametrize(
@@ -132,10 +136,10 @@ def test_shares_are_sorted_and_sentences_follow_them() -> None:
     assert not said[even] & said[alone]
 
 
-def _pair() -> Pair:
+def _pair(source: str = "musiccaps") -> Pair:
     return Pair(
         key="x",
-        source="musiccaps",
+        source=source,
         sentences=(
             "This is a calm folk song.",
             "A trumpet plays with the guitar.",
@@ -145,11 +149,70 @@ def _pair() -> Pair:
     )
 
 
+def test_most_views_of_a_caption_are_what_evaluation_gives() -> None:
+    dice = random.Random(9)
+    views = [draw_view(_pair(), dice) for _ in range(300)]
+    views = [view for view in views if not view.shares]
+    whole = [v for v in views if v.tags == tuple((tag, 1.0) for tag in _pair().tags)]
+    assert len(whole) > 0.5 * len(views)
+    assert all(view.description == _pair().description for view in whole)
+    long = Pair(key="y", source="musiccaps", sentences=("It is a slow and calm song.",) * 12,
+                tags=("calm",))  # fmt: skip
+    lengths = [len(draw_view(long, dice).description.split()) for _ in range(40)]
+    assert max(lengths) == 84  # how much there is to say is learned, too
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=9), st.integers(10, 80))
+def test_sentences_are_left_out_for_the_most_words_within_the_limit(counts, longest) -> None:
+    sentences = [" ".join([f"w{i}"] * count) for i, count in enumerate(counts)]
+    kept = fit_length(sentences, longest)
+    assert kept[0] == sentences[0]
+    assert [s for s in sentences if s in kept] == list(kept)
+    rest = counts[1:]
+    best = max(
+        (
+            counts[0] + sum(c for c, used in zip(rest, choice, strict=True) if used)
+            for choice in itertools.product((False, True), repeat=len(rest))
+            if counts[0] + sum(c for c, u in zip(rest, choice, strict=True) if u) <= longest
+        ),
+        default=counts[0],
+    )
+    assert len(" ".join(kept).split()) == best
+
+
+def test_recombined_captions_keep_to_a_writer_and_to_what_they_mention() -> None:
+    texts = {
+        "a": ("A calm folk song.", "A guitar plays softly.", "It sounds sad."),
+        "b": ("A lively folk song.", "The fiddle plays fast.", "It feels happy."),
+        "c": ("A loud song.", "The fiddle plays on.", "It ends."),
+    }
+    tags = {
+        "a": ("folk", "calm", "soft guitar", "sad"),
+        "b": ("folk", "lively", "fiddle", "happy"),
+        "c": ("loud", "fiddle"),
+    }
+    pairs = [
+        Pair(key=key, source="musiccaps", sentences=text, tags=tags[key],
+             group="2" if key == "c" else "1")
+        for key, text in texts.items()
+    ]  # fmt: skip
+    made = recombine(pairs, 30, random.Random(0))
+    assert len(made) == 30
+    assert made == recombine(pairs, 30, random.Random(0))
+    assert not any("loud" in pair.description.lower() for pair in made)  # the other writer
+    for pair in made:
+        assert set(pair.key.split("+")) == {"a", "b"}
+        words = set(all_words(pair.description))
+        assert all(share_mentioned(tag, words) >= 0.6 for tag in pair.tags)
+        assert not {"sad", "happy"} <= words
+    assert recombine(pairs[2:], 5, random.Random(0)) == []
+
+
 def test_instruments_of_the_text_are_given_or_cut() -> None:
     dice = random.Random(3)
     unsupported = 0
     for _ in range(300):
-        view = draw_view(_pair(), dice)
+        view = draw_view(_pair("recombined"), dice)
         given = {word for tag, weight in view.tags if weight > 0.35 for word in all_words(tag)}
         unsupported += bool(view.tags) and not instrument_words(view.description) <= given
     assert unsupported < 0.25 * 300  # weights and tag dropout leave some
@@ -159,7 +222,7 @@ def test_low_weights_go_with_tags_that_are_not_mentioned() -> None:
     dice = random.Random(4)
     seen: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(400):
-        view = draw_view(_pair(), dice)
+        view = draw_view(_pair("recombined"), dice)
         for tag, weight in view.tags:
             mentioned = bool(content_words(tag) & set(all_words(view.description)))
             seen[mentioned].append(weight)

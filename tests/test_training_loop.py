@@ -62,6 +62,9 @@ def test_label_smoothing_acts_in_training_only() -> None:
     assert smooth.train()(**batch)["loss"] != plain.train()(**batch)["loss"]
     with pytest.raises(ValueError, match="label_smoothing"):
         CaptioningLoss(model, label_smoothing=1.0)
+    hidden = CaptioningLoss(model, token_dropout=0.5)
+    assert hidden.eval()(**batch)["loss"] == plain.eval()(**batch)["loss"]
+    assert hidden.train()(**batch)["loss"] != plain.train()(**batch)["loss"]
 
 
 def test_the_average_follows_the_weights_and_swaps_back() -> None:

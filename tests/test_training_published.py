@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -12,11 +14,12 @@ import pytest
 import torch
 from conftest import ROOT
 from safetensors.torch import load_file
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import BertConfig, BertModel, BertTokenizerFast, GPT2Config, GPT2LMHeadModel
 
 from audiogpt.checkpoints import from_pretrained
 from audiogpt.cli import main
 from audiogpt.training.annotations import formatted, read_annotations
+from audiogpt.training.bertscore import bert_scores
 from audiogpt.training.options import PublishedOptions
 from audiogpt.training.published_data import branches, sampled
 from audiogpt.training.published_run import train_published
@@ -183,6 +186,89 @@ def test_the_original_readme_command_runs(data: Path, tmp_path: Path, capsys) ->
     assert model.config.encoder_layer == 3
     assert [(b.name, b.width) for b in model.config.branches] == [("image", 2048)]
     assert (folder / "tokenizer.json").is_file()
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(data: Path, tmp_path: Path) -> None:
+    """torch.distributed's own launcher, with gloo where there is no GPU."""
+    playlists = data / "playlists"
+    command = (
+        "-m torch.distributed.run --standalone --nproc_per_node 2 -m audiogpt train "
+        f"--features_path {playlists}/features.hdf5 --annotation_folder {playlists}/annotations "
+        f"--batch_size 4 --head 2 --n_embd 16 --decoder_layer 1 --gpt_model_type random "
+        f"--vocabulary 400 --num_train_epochs 2 --longest 24 --beam_size 2 --lr 5e-3 --threads 1 "
+        f"--output {tmp_path} --log_file {tmp_path}/log.txt --exp_name two"
+    )
+    done = subprocess.run(
+        [sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    (state,) = {
+        path.read_text() for path in (tmp_path / "two").glob("*/checkpoint-6/trainer_state.json")
+    }
+    assert json.loads(state)["global_step"] == 6  # 24 captions, 4 a batch on 2 processes, 2 epochs
+    alone = train_published(_options(tmp_path / "alone", data, exp_name="one"))
+    together = load_file(tmp_path / "two" / "model" / "model.safetensors")
+    for name, weights in load_file(alone / "model.safetensors").items():
+        # The same batches of 8: gradients are averaged over processes instead of over tokens.
+        torch.testing.assert_close(together[name], weights, rtol=0, atol=0.02)
+
+
+@pytest.mark.slow
+def test_playlists_are_evaluated_on_their_splits(data: Path, tmp_path: Path, capsys) -> None:
+    pytest.importorskip("pycocoevalcap")
+    folder = train_published(_options(tmp_path, data, num_train_epochs=1))
+    capsys.readouterr()
+    encoder = _small_encoder(tmp_path / "encoder")
+    command = (
+        f"evaluate --checkpoint {folder} --dataset playlists --data {data}/playlists/annotations "
+        f"--features {data}/playlists/features.hdf5 --split test --out {tmp_path}/out.json "
+        f"--bertscore {encoder} --bertscore_layer 1"
+    )
+    assert main(command.split()) == 0
+    printed = capsys.readouterr().out
+    assert "| CIDEr |" in printed
+    assert "| BERTScore f1 |" in printed
+    assert "tag words used" not in printed  # playlists come with features, not with tags' names
+    rows = json.loads((tmp_path / "out.json").read_text())
+    items = read_annotations(data / "playlists" / "annotations")["test"]
+    assert len(rows) == len(items)
+    assert all("<" not in row["ground_truth"] and row["ground_truth"] for row in rows)
+    assert not any("artist0" in row["ground_truth"] for row in rows)
+
+
+def _small_encoder(folder: Path) -> Path:
+    """A random BERT with a vocabulary of letters, in transformers' form."""
+    torch.manual_seed(0)
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters)]
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
+    BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+    shape = BertConfig(
+        vocab_size=len(pieces), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=128,
+    )  # fmt: skip
+    BertModel(shape).save_pretrained(folder)
+    return folder
+
+
+def test_bertscore_matches_tokens_both_ways(tmp_path: Path) -> None:
+    encoder = _small_encoder(tmp_path / "encoder")
+    same = bert_scores(["slow piano"], ["slow piano"], encoder)
+    assert same["f1"][0] == pytest.approx(100, abs=1e-3)
+    texts = ["slow piano", "a loud rock song with drums"]
+    truth = ["a slow piano song", "piano"]
+    there, back = bert_scores(texts, truth, encoder), bert_scores(truth, texts, encoder)
+    np.testing.assert_allclose(there["precision"], back["recall"], atol=1e-3)
+    alone = bert_scores(texts[1:], truth[1:], encoder)  # padding changes nothing
+    np.testing.assert_allclose(there["f1"][1], alone["f1"][0], atol=1e-3)
+    first = bert_scores(texts, truth, encoder, layer=1)
+    assert abs(first["f1"] - there["f1"]).max() > 1e-3
+    with pytest.raises(ValueError, match="1 to 2"):
+        bert_scores(texts, truth, encoder, layer=3)
+    with pytest.raises(ValueError, match=r"no config\.json"):
+        bert_scores(texts, truth, tmp_path)
 
 
 @pytest.mark.slow

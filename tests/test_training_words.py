@@ -89,11 +89,19 @@ def test_reranking_prefers_coverage_and_punishes_invention() -> None:
     texts = ["a song with violin", "a loud guitar", "a guitar and a trumpet"]
     assert coverage(texts[1], tags) == pytest.approx(2 / 2.5)
     assert [invented(text, tags) for text in texts] == [1, 0, 1]
-    assert rerank(texts, [-1.0, -1.2, -1.1], tags, Decoding())[0] == [0, 1, 2]
-    assert rerank(texts, [-1.0, -1.2, -1.1], tags, Decoding(coverage=1.0))[0][0] == 1
-    assert rerank(texts, [-1.0, -1.2, -1.1], tags, Decoding(invention=0.5))[0][0] == 1
+    sums, lengths = [-10.0, -12.0, -11.0], [10, 10, 10]
+    assert rerank(texts, sums, lengths, tags, Decoding())[0] == [0, 2, 1]
+    order, scores = rerank(texts, sums, lengths, tags, Decoding(coverage=5.0))
+    assert order == [1, 2, 0]
+    assert scores == pytest.approx([-10.0, -12.0 + 5.0 * 2 / 2.5, -11.0 + 5.0 / 2.5])
+    per_token = Decoding(coverage=0.5, length_penalty=1.0)
+    assert rerank(texts, sums, [10, 20, 10], tags, per_token)[1][1] == pytest.approx(-0.6 + 0.4)
+    assert rerank(texts, sums, lengths, tags, Decoding(invention=5.0))[0][0] == 1
     assert repeated("a synth, drums and a synth. A synth, and the same song in a song.") == 1
+    two = [("electric guitar", 1.0), ("acoustic guitar", 1.0)]
+    assert repeated("a guitar and a guitar", two) == 0
+    assert repeated("a guitar, a guitar and a guitar", two) == 1
     twice = ["a loud guitar and a guitar", "a loud guitar"]
-    assert rerank(twice, [-1.0, -1.2], tags, Decoding(invention=0.5))[0] == [1, 0]
+    assert rerank(twice, [-1.0, -1.2], [8, 4], tags, Decoding(invention=0.5))[0] == [1, 0]
     silent = [(tag, 0.0) for tag, _ in tags]  # weight 0 is as if absent
-    assert rerank(texts, [-1.0, -1.2, -1.1], silent, Decoding(invention=0.5))[0] == [0, 1, 2]
+    assert rerank(texts, sums, lengths, silent, Decoding(invention=5.0))[0] == [0, 2, 1]

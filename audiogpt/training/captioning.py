@@ -9,9 +9,12 @@ import torch
 
 from audiogpt.artists import NEUTRAL_NAME
 from audiogpt.captions import read_caption
-from audiogpt.decoding import decode_all
+from audiogpt.decoding import Steering, decode_all
+from audiogpt.guidance import Guidance, wants_guidance
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
+from audiogpt.reranking import rerank
+from audiogpt.token_words import TokenWords
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.collate import Collator, as_rows
 from audiogpt.training.dataset import Example
@@ -27,7 +30,7 @@ class Written:
     description: str
     tokens: tuple[int, ...]
     finished: bool
-    score: float  # log-probability per token
+    log_probability: float
 
 
 def write_captions(
@@ -39,34 +42,28 @@ def write_captions(
     batch_size: int = 32,
     seed: int = 0,
 ) -> Iterator[Written]:
-    """Captions in the order of the examples, the best hypothesis of each."""
-    for written in write_alternatives(
-        model, tokenizer, examples, decoding, batch_size=batch_size, seed=seed
-    ):
-        yield written[0]
-
-
-def write_alternatives(
-    model: AudioGPT,
-    tokenizer: CaptionTokenizer,
-    examples: Sequence[Example],
-    decoding: Decoding,
-    *,
-    batch_size: int = 32,
-    seed: int = 0,
-) -> Iterator[list[Written]]:
-    """All hypotheses of each example, best first."""
-    collate = Collator(model.config)
+    """Captions in the order of the examples, as the pipeline writes and chooses them."""
+    collate, words = Collator(model.config), TokenWords(tokenizer)
+    eos = model.config.eos_token_id
     for start in range(0, len(examples), batch_size):
         batch = examples[start : start + batch_size]
+        tags = [_tags(example, tokenizer) for example in batch]
+        guided = any(wants_guidance(decoding, some) for some in tags)
         with torch.inference_mode():
             context = model.encode(as_rows(collate.rows(batch)))
-        seeds = [seed + start + i for i in range(len(batch))]
-        found = decode_all(model, context, decoding, seeds=seeds)
-        eos = model.config.eos_token_id
+        found = decode_all(
+            model,
+            context,
+            decoding,
+            seeds=[seed + start + i for i in range(len(batch))],
+            steering=Steering(
+                words=words if guided or decoding.counts_words else None,
+                guidance=Guidance(words, tags, decoding) if guided else None,
+            ),
+        )
         for item in range(len(batch)):
             written = []
-            for rank in range(found.tokens.shape[1]):
+            for rank in range(int(found.scores[item].isfinite().sum())):
                 ids = found.ids(item, rank, eos)
                 caption = read_caption(
                     tokenizer, ids, artists=NAMES, text_format=model.config.text_format
@@ -77,7 +74,28 @@ def write_alternatives(
                         description=caption.description,
                         tokens=tuple(ids),
                         finished=bool(found.finished[item, rank]),
-                        score=float(found.log_probabilities[item, rank].sum()) / max(len(ids), 1),
+                        log_probability=float(found.log_probabilities[item, rank].sum()),
                     )
                 )
-            yield written
+            yield choose(written, tags[item], decoding)
+
+
+def choose(
+    written: Sequence[Written], tags: Sequence[tuple[str, float]], decoding: Decoding
+) -> Written:
+    """The best hypothesis; unfinished ones only if there is no other."""
+    if not wants_guidance(decoding, tags):
+        return written[0]
+    finished = [w for w in written if w.finished and w.description] or list(written)
+    order, _ = rerank(
+        [w.description for w in finished],
+        [w.log_probability for w in finished],
+        [len(w.tokens) for w in finished],
+        tags,
+        decoding,
+    )
+    return finished[order[0]]
+
+
+def _tags(example: Example, tokenizer: CaptionTokenizer) -> list[tuple[str, float]]:
+    return [(tokenizer.decode(ids).strip(), weight) for ids, weight in example.tags]

@@ -6,10 +6,14 @@ import argparse
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from audiogpt.training import behaviour_command, training_commands
+
+if TYPE_CHECKING:
+    from audiogpt.training.evaluation import Prediction
 
 
 def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,22 +48,28 @@ def _prepare(options: argparse.Namespace) -> int:
     return 0
 
 
+DATASETS = ("musiccaps", "incompetech", "grooves", "playlists")
+
+
 def _add_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser("evaluate", help="caption a data set and score the captions")
     parser.add_argument("--checkpoint", default="audiogpt-small", help="folder, name or hub id")
-    parser.add_argument("--dataset", choices=("musiccaps", "incompetech", "grooves"), required=True)
+    parser.add_argument("--dataset", choices=DATASETS, required=True)
     parser.add_argument("--data", type=Path, required=True, help="CSV file or folder")
     parser.add_argument("--split", default="test")
     parser.add_argument("--inputs", choices=("tags", "audio", "both"), default="tags")
     parser.add_argument("--embeddings", type=Path, help=".npz of prepare-data, to save time")
+    parser.add_argument("--features", type=Path, help="playlists: HDF5 of their tracks and tags")
+    parser.add_argument("--bertscore", type=Path, help="folder of an encoder: adds BERTScore")
+    parser.add_argument("--bertscore_layer", type=int, help="its hidden layer (default: the last)")
     parser.add_argument("--out", type=Path, help="predictions file to write")
     parser.add_argument("--limit", type=int, default=0, help="first rows only")
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--beams", type=int, help="beams (default: the checkpoint's decoding)")
     parser.add_argument("--length_penalty", type=float)
     parser.add_argument("--no_repeat_ngram", type=int)
-    parser.add_argument("--coverage", type=float, help="rerank by tags used")
-    parser.add_argument("--invention", type=float, help="rerank by invented words")
+    parser.add_argument("--coverage", type=float, help="gain for using all of the tags' words")
+    parser.add_argument("--invention", type=float, help="loss for each instrument not given")
     parser.add_argument("--compare", type=Path, help="other predictions: paired bootstrap")
     parser.add_argument("--threads", type=int, default=0)
     parser.set_defaults(run=_evaluate)
@@ -88,6 +98,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         inputs=options.inputs,
         decoding=Decoding(**decoding),
         embeddings=options.embeddings,
+        features=options.features,
         limit=options.limit,
         batch_size=options.batch_size,
     )
@@ -99,6 +110,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     known = evaluation.training_captions(settings)
     scored = evaluation.evaluate(predictions, known)
     print(scored.table())
+    if options.bertscore is not None:
+        _print_bertscore(predictions, options)
     if options.compare is not None:
         others = evaluation.read_predictions(options.compare)
         references = [p.ground_truth for p in predictions]
@@ -110,3 +123,17 @@ def _evaluate(options: argparse.Namespace) -> int:
             mean, low, high = paired_bootstrap(scores, theirs.each[name])
             print(f"| {name} per caption | {mean:+.2f} | {low:+.2f} to {high:+.2f} |")
     return 0
+
+
+def _print_bertscore(predictions: Sequence[Prediction], options: argparse.Namespace) -> None:
+    from audiogpt.training.bertscore import bert_scores
+
+    scores = bert_scores(
+        [p.prediction for p in predictions],
+        [p.ground_truth for p in predictions],
+        options.bertscore,
+        layer=options.bertscore_layer,
+        batch_size=options.batch_size,
+    )
+    for name, values in scores.items():
+        print(f"| BERTScore {name} | {values.mean():.1f} |")

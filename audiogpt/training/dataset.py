@@ -20,6 +20,7 @@ from audiogpt.training.sources import Sources
 from audiogpt.training.views import View, artists_only_view, draw_view
 
 BATCHES_PER_BLOCK = 16
+FEATURE_DROPOUT = 0.25  # of the audio features in training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,10 @@ def make_example(
         count = dice.randint(1, len(rows))
         first = dice.randint(0, len(rows) - count)
         rows = rows[first : first + count]
+    if rows is not None and dice is not None:
+        # The same features vanish in all segments: few clips must not be known by heart.
+        kept = np.array([dice.random() >= FEATURE_DROPOUT for _ in range(rows.shape[1])])
+        rows = (rows * kept / (1 - FEATURE_DROPOUT)).astype(np.float32)
     weight = 1.0
     if rows is not None and dice is not None and dice.random() < 0.1:
         weight = round(dice.uniform(0.3, 1.0), 2)

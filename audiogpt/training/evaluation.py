@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isnan
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from audiogpt.checkpoints import from_pretrained, resolve
+from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
-from audiogpt.reranking import rerank
 from audiogpt.tokenizer import CaptionTokenizer
-from audiogpt.training.captioning import Written, write_alternatives
+from audiogpt.training.annotations import is_playlists, read_annotations
+from audiogpt.training.captioning import NAMES, write_captions
 from audiogpt.training.dataset import Example, make_example
 from audiogpt.training.embeddings import embed_clips, load_embeddings
 from audiogpt.training.grooves import read_grooves
@@ -23,11 +26,13 @@ from audiogpt.training.incompetech import read_incompetech
 from audiogpt.training.metrics import Overlap, faithfulness, form, overlap_scores
 from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.pairs import Pair
+from audiogpt.training.plain_text import spoken
+from audiogpt.training.published_data import item_examples, references, without_text
 from audiogpt.training.views import plain_view
 
 logger = logging.getLogger(__name__)
 
-DATASETS = ("musiccaps", "incompetech", "grooves")
+DATASETS = ("musiccaps", "incompetech", "grooves", "playlists")
 INPUTS = ("tags", "audio", "both")
 
 
@@ -42,6 +47,7 @@ class EvaluationOptions:
     inputs: str = "tags"
     decoding: Decoding | None = None  # None: the checkpoint's own
     embeddings: Path | None = None  # .npz; without it clips are embedded now
+    features: Path | None = None  # HDF5 with the playlists' tracks and tags
     limit: int = 0  # the first rows only; 0: all
     batch_size: int = 32
     seed: int = 0
@@ -53,6 +59,8 @@ class EvaluationOptions:
             raise ValueError(f"inputs must be one of {', '.join(INPUTS)}, not {self.inputs!r}.")
         if self.dataset == "musiccaps" and self.inputs != "tags":
             raise ValueError("MusicCaps comes without audio here: its inputs are tags.")
+        if self.dataset == "playlists" and self.features is None:
+            raise ValueError("Playlists need the HDF5 file with their features: give --features.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,36 +94,68 @@ def predict(options: EvaluationOptions) -> list[Prediction]:
     folder = resolve(options.checkpoint)
     model = from_pretrained(folder)
     tokenizer = CaptionTokenizer.from_folder(folder)
-    rows = read_rows(options)
-    examples = _examples(rows, tokenizer, options)
     decoding = options.decoding or Decoding(**dict(model.config.decoding))
-    alternatives = write_alternatives(
-        model, tokenizer, examples, decoding, batch_size=options.batch_size, seed=options.seed
+    if options.dataset == "playlists":
+        given = _playlists(model, tokenizer, options)
+    else:
+        rows = read_rows(options)
+        examples = _examples(rows, tokenizer, options)
+        given = [(e, reference(row), row.tags) for e, row in zip(examples, rows, strict=True)]
+    written = write_captions(
+        model,
+        tokenizer,
+        [example for example, _, _ in given],
+        decoding,
+        batch_size=options.batch_size,
+        seed=options.seed,
     )
-    predictions = []
-    for pair, written in zip(
-        rows, tqdm(alternatives, total=len(rows), desc="captions"), strict=True
-    ):
-        tags = pair.tags if options.inputs != "audio" else ()
-        best = choose(written, [(tag, 1.0) for tag in tags], decoding)
-        predictions.append(
-            Prediction(
-                prediction=best.description,
-                ground_truth=reference(pair),
-                title=best.title,
-                tags=pair.tags,
-            )
+    whole = options.dataset == "playlists"  # scored with their titles, as published
+    return [
+        Prediction(
+            prediction=f"{caption.title} {caption.description}".strip()
+            if whole
+            else caption.description,
+            ground_truth=truth,
+            title=caption.title,
+            tags=tags,
         )
-    return predictions
+        for (_, truth, tags), caption in zip(
+            given, tqdm(written, total=len(given), desc="captions"), strict=True
+        )
+    ]
 
 
-def choose(
-    written: Sequence[Written], tags: Sequence[tuple[str, float]], decoding: Decoding
-) -> Written:
-    """The hypothesis that reranking prefers; unfinished ones only if there is no other."""
-    finished = [w for w in written if w.finished and w.description] or list(written)
-    texts = [w.description for w in finished]
-    return finished[rerank(texts, [w.score for w in finished], tags, decoding)[0][0]]
+def _playlists(
+    model: AudioGPT, tokenizer: CaptionTokenizer, options: EvaluationOptions
+) -> list[tuple[Example, str, tuple[str, ...]]]:
+    """Inputs and reference of each playlist of the split; artists go by their rank in both."""
+    assert options.features is not None
+    items = read_annotations(options.data)
+    if not is_playlists(options.data) or options.split not in items:
+        raise ValueError(
+            f"{options.data} must be PlayNTell's annotations (splits/*.json), and the split one of "
+            f"{', '.join(items)}."
+        )
+    pairs = item_examples(
+        items[options.split],
+        model.config.branches,
+        options.features,
+        tokenizer=tokenizer,
+        formatting=model.config.formatting,
+        longest=model.config.n_positions,
+    )
+    named = re.compile(r"\bartist(\d)\b")
+    return [
+        (
+            without_text(example),
+            named.sub(
+                lambda match: NAMES[int(match[1])],
+                spoken(references(item, model.config.formatting)[0]),
+            ),
+            (),
+        )
+        for example, item in (pairs[: options.limit] if options.limit else pairs)
+    ]
 
 
 def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:
@@ -145,16 +185,16 @@ class Evaluation:
         """A Markdown table: measure and value."""
         rows = {**self.overlap.corpus, **self.faithful, **self.form}
         lines = ["| measure | value |", "|---|---|"]
-        lines += [f"| {name} | {value:.1f} |" for name, value in rows.items()]
+        lines += [f"| {name} | {value:.1f} |" for name, value in rows.items() if not isnan(value)]
         return "\n".join(lines)
 
 
 def evaluate(predictions: Sequence[Prediction], known: Sequence[str] = ()) -> Evaluation:
     """Score predictions; `known` are the training captions, for the share of novel ones."""
-    texts = [p.prediction for p in predictions]
+    texts, tags = [p.prediction for p in predictions], [p.tags for p in predictions]
     return Evaluation(
         overlap=overlap_scores(texts, [p.ground_truth for p in predictions]),
-        faithful=faithfulness(texts, [p.tags for p in predictions]),
+        faithful=faithfulness(texts, tags) if any(tags) else {},
         form=form(texts, set(known)),
     )
 
@@ -181,6 +221,10 @@ def training_captions(options: EvaluationOptions) -> list[str]:
     """The descriptions of the same data set's training rows."""
     if options.dataset == "grooves":
         return []
+    if options.dataset == "playlists":
+        return [
+            spoken(c) for item in read_annotations(options.data)["train"] for c in item.captions
+        ]
     if options.dataset == "musiccaps":
         return [pair.reference for pair in read_musiccaps(options.data, "train")]
     return [pair.description for pair in read_incompetech(options.data, "train")]

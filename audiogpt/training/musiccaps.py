@@ -46,6 +46,7 @@ def _pair(row: dict[str, str], *, clean: bool) -> Pair:
         source="musiccaps",
         sentences=split_sentences(clean_text(caption)) if clean else (caption,),
         tags=tuple(tag for tag in tags if tag),
+        group=row.get("author_id", ""),
         reference=caption,
     )
 

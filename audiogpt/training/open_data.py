@@ -36,11 +36,12 @@ logger = logging.getLogger(__name__)
 LONGEST_CAPTION = 160  # tokens
 DECODING = {
     "beams": 4,
-    "max_tokens": 96,
+    "max_tokens": 112,
+    "max_words": 60,
     "length_penalty": 1.0,
     "no_repeat_ngram": 3,
-    "coverage": 0.8,
-    "invention": 0.3,
+    "coverage": 1.5,
+    "invention": 0.15,
 }
 
 
@@ -72,16 +73,19 @@ def train_open_data(options: OpenDataOptions) -> Path:
     if options.start:
         model.load_state_dict(from_pretrained(options.start).state_dict())
     average = WeightAverage(model, decay=options.average_decay)
+    arguments = _arguments(options)
     trainer = CaptionTrainer(
-        model=CaptioningLoss(model, label_smoothing=options.label_smoothing),
+        model=CaptioningLoss(
+            model, label_smoothing=options.label_smoothing, token_dropout=options.token_dropout
+        ),
         validation=validation_set(options.musiccaps, tokenizer),
         average=average,
-        args=_arguments(options),
+        args=arguments,
         train_dataset=ScheduledViews(
             sources,
             tokenizer,
             embeddings,
-            length=options.steps * options.batch_size,
+            length=options.steps * options.batch_size * arguments.world_size,
             batch_size=options.batch_size,
             seed=options.seed,
             longest=LONGEST_CAPTION,
@@ -96,6 +100,8 @@ def train_open_data(options: OpenDataOptions) -> Path:
         average.load(Path(best))
     average.swap(model)
     folder = options.output / "model"
+    if not trainer.is_world_process_zero():  # the others have the same weights
+        return folder
     write_checkpoint(model, tokenizer, folder)
     write_curve(trainer.state.log_history, folder)
     (folder / "training.json").write_text(json.dumps(plain_options(options), indent=2) + "\n")

@@ -23,6 +23,7 @@ class OpenDataOptions:
     vocabulary: int = 6000
     dropout: float = 0.1
     label_smoothing: float = 0.05
+    token_dropout: float = 0.08
     steps: int = 4000
     batch_size: int = 32
     lr: float = 1e-3
@@ -105,7 +106,8 @@ class PolishOptions:
     embeddings: Path | None = None
     steps: int = 150
     batch_size: int = 16
-    captions: int = 4  # drawn per row
+    captions: int = 5  # written per row
+    sample: bool = False  # drawn, instead of by beam search
     lr: float = 3e-5
     warmup: int = 10
     coverage: float = 1.0

@@ -61,10 +61,11 @@ def polish_open_data(options: PolishOptions) -> Path:
             references=(pair.description,),
             tags=tuple((tag, 1.0) for tag in pair.tags),
         )
-        for pair in rows
+        for pair in (*rows, *sources.pairs["recombined"][: len(rows)])
         if pair.tags and len(pair.description.split()) <= LONGEST
     ]
-    count = options.steps * options.batch_size
+    arguments = _arguments(options)
+    count = options.steps * options.batch_size * arguments.world_size
     ordinary = ScheduledViews(
         sources,
         tokenizer,
@@ -82,10 +83,10 @@ def polish_open_data(options: PolishOptions) -> Path:
         tokenizer=tokenizer,
         reward=Reward([pair.description for pair in rows], weights),
         captions=options.captions,
-        sample=True,
+        sample=options.sample,
         longest=LONGEST_WRITTEN,
         cross_entropy=options.cross_entropy,
-        args=_arguments(options),
+        args=arguments,
         train_dataset=Rewarded(items, _order(len(items), count, options.seed), ordinary),
         data_collator=RewardedCollator(Collator(model.config)),
     )
@@ -95,6 +96,8 @@ def polish_open_data(options: PolishOptions) -> Path:
         average.load(Path(best))
     average.swap(model)
     folder = options.output / "model"
+    if not trainer.is_world_process_zero():
+        return folder
     write_checkpoint(model, tokenizer, folder)
     write_curve(trainer.state.log_history, folder, name="polish_curve")
     (folder / "polish.json").write_text(json.dumps(plain_options(options), indent=2) + "\n")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from safetensors.torch import load_file
 from torch.optim import Adam
 from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
@@ -75,6 +76,8 @@ def train_published(options: PublishedOptions) -> Path:
         phase = prepared.folder / SELF_CRITICAL
         _run_phase(_self_critical_trainer(prepared, options, phase), options, phase)
     model = prepared.folder / "model"
+    if not PartialState().is_main_process:  # the others have the same weights
+        return model
     save_pretrained(prepared.model, model)
     prepared.tokenizer.save(model)
     (model / "training.json").write_text(json.dumps(_plain(options), indent=2) + "\n")

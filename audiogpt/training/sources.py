@@ -13,18 +13,21 @@ from audiogpt.training.grooves import read_grooves
 from audiogpt.training.incompetech import read_incompetech
 from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.pairs import Pair
+from audiogpt.training.recombine import recombine
 
 MIXTURE = {
-    "musiccaps": 0.56,
-    "composed": 0.16,
-    "clips": 0.11,
-    "notes": 0.05,
-    "grooves": 0.10,
+    "musiccaps": 0.44,
+    "recombined": 0.12,
+    "composed": 0.11,
+    "clips": 0.13,
+    "notes": 0.04,
+    "grooves": 0.14,
     "artists": 0.02,
 }
 """Probability of each source; those that are not given are left out and the rest rescaled."""
 
 RANDOM_LISTS = 6000
+RECOMBINED = 8000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,7 @@ def read_sources(
     `heard` are the tagger's tags by clip."""
     captions = read_musiccaps(musiccaps, "train")
     pairs: dict[str, Sequence[Pair]] = {"musiccaps": captions}
+    pairs["recombined"] = recombine(captions, RECOMBINED, random.Random(f"{seed}-recombined"))
     if incompetech is not None:
         tracks = read_incompetech(incompetech, "train")
         pairs["clips"] = [_with_heard(pair, heard) for pair in tracks if pair.audio]

@@ -92,7 +92,8 @@ class AverageCallback(TrainerCallback):
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self.average.save(_checkpoint_folder(args, state))
+        if state.is_world_process_zero:
+            self.average.save(_checkpoint_folder(args, state))
 
 
 def _checkpoint_folder(args: TrainingArguments, state: TrainerState) -> Path:

@@ -61,7 +61,7 @@ const rankedBy = ({ decoding, tags, strengths }) => {
   const { coverage = 0, invention = 0 } = decoding || {};
   const heard = strengths.tags !== 0 && tags.some((tag) => tag.weight > 0);
   return heard && (coverage || invention)
-    ? " It is the log-probability per token, with a bonus for using the tags\u2019 words and a malus for instruments that no tag names (Decoding turns both off)."
+    ? " It is the log-probability over the length, with a bonus for using the tags\u2019 words and a malus for each instrument that no tag names (Decoding turns both off)."
     : "";
 };
 

@@ -1,0 +1,219 @@
+"""Coverage and invention as terms of the search: beams are paid for the tags' words they use.
+
+What a hypothesis is paid is added to its normalised log-probability: `coverage` times the share of
+the tags' content words that its description uses (words count with their tags' weights), minus
+`invention` for each instrument word that no tag names and for each time a sentence says a tag's
+word again. `reranking` computes the same score exactly, from the text; here it steers the search
+token by token: a word of several tokens is paid for piece by piece, and what was paid is taken back
+when it turns out otherwise. Log-probabilities are means over the tokens so far, so the payments
+weigh little in the first words, and more the nearer the end comes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from audiogpt.request import Decoding
+from audiogpt.token_words import TokenWords
+from audiogpt.words import INSTRUMENTS, all_words, content_words
+
+WeightedTags = Sequence[tuple[str, float]]
+
+
+def wants_guidance(decoding: Decoding, tags: WeightedTags) -> bool:
+    """Whether these tags say anything to the search."""
+    used = any(weight > 0 for _, weight in tags)
+    return used and bool(decoding.coverage or decoding.invention)
+
+
+class Guidance:
+    """What the words of the tags are worth to the hypotheses of B items.
+
+    Letters in shape comments: B items, K hypotheses, S spellings, W words, V vocabulary.
+    """
+
+    def __init__(
+        self, words: TokenWords, items: Sequence[WeightedTags], decoding: Decoding
+    ) -> None:
+        self.words, self.repeated = words, float(decoding.invention)
+        tables = [_Item(words, tags, decoding) for tags in items]
+        B = len(items)
+        S = max(1, *(len(table.spellings) for table in tables))
+        W = max(1, *(len(table.gains) for table in tables))
+        L = max([1, *(len(ids) for table in tables for ids in table.spellings)])
+        self.spellings = torch.full((B, S, L + 1), -1)
+        self.lengths = torch.ones(B, S, dtype=torch.long)
+        self.word = torch.zeros(B, S, dtype=torch.long)
+        self.gains = torch.zeros(B, W)
+        self.allowed = torch.full((B, W), 1000)
+        for b, table in enumerate(tables):
+            for s, (ids, word) in enumerate(zip(table.spellings, table.word_of, strict=True)):
+                self.spellings[b, s, : len(ids)] = torch.tensor(ids)
+                self.lengths[b, s], self.word[b, s] = len(ids), word
+            self.gains[b, : len(table.gains)] = torch.tensor(table.gains)
+            self.allowed[b, : len(table.allowed)] = torch.tensor(table.allowed)
+        self.most = self.gains.clamp(min=0).sum(1)  # (B,)
+
+    def start(self, device: torch.device | str) -> GuidanceState:
+        """The state before the first token, with one hypothesis per item."""
+        for name in ("spellings", "lengths", "word", "gains", "allowed", "most"):
+            setattr(self, name, getattr(self, name).to(device))
+        (B, S), W = self.word.shape, self.gains.shape[1]
+        begun = self.words.description_id is None
+        return GuidanceState(
+            guidance=self,
+            progress=torch.zeros(B, 1, S, dtype=torch.long, device=device),
+            said=torch.zeros(B, 1, W, dtype=torch.bool, device=device),
+            in_sentence=torch.zeros(B, 1, W, dtype=torch.long, device=device),
+            recent=torch.zeros(B, 1, W, dtype=torch.bool, device=device),
+            new=torch.zeros(B, 1, W, dtype=torch.bool, device=device),
+            fresh=torch.zeros(B, 1, device=device),
+            credit=torch.zeros(B, 1, device=device),
+            described=torch.full((B, 1), begun, device=device),
+            total=torch.zeros(B, 1, device=device),
+        )
+
+
+@dataclass(frozen=True)
+class GuidanceState:
+    """What the hypotheses have said so far; `total` (B, K) is what they were paid."""
+
+    guidance: Guidance
+    progress: Tensor  # (B, K, S): tokens of each spelling that the text ends with
+    said: Tensor  # (B, K, W)
+    in_sentence: Tensor  # (B, K, W): times in the present sentence
+    recent: Tensor  # (B, K, W): the words that the last token completed,
+    new: Tensor  # (B, K, W): those of them that the text had not before,
+    fresh: Tensor  # (B, K): and what was paid for them; the next token may make others of them
+    credit: Tensor  # (B, K): paid in advance for an unfinished word
+    described: Tensor  # (B, K): the description has begun
+    total: Tensor  # (B, K)
+
+    def payments(self) -> Tensor:
+        """What each possible next token is paid: (B, K, V)."""
+        words = self.guidance.words
+        next_ids, first, value, share = self._candidates()
+        worth = value * share
+        # A word that is not finished gives back what was paid for its beginning; a word that goes
+        # on after all was not the word it seemed.
+        base = -self.credit[..., None].expand(-1, -1, words.size)
+        base = base - self.fresh[..., None] * ~words.boundary.to(base.device)
+        ids = torch.cat([next_ids, first], dim=-1).clamp(min=0)
+        nothing = torch.zeros_like(base)
+        gains = nothing.scatter_reduce(-1, ids, worth.clamp(min=0), "amax")
+        whole = torch.where(share >= 1, worth.clamp(max=0), 0.0)
+        return base + gains + nothing.scatter_reduce(-1, ids, whole, "amin")
+
+    def advance(self, beam: Tensor, token: Tensor, payments: Tensor) -> GuidanceState:
+        """The state of hypotheses `beam` (B, K') grown by `token` (B, K'), `payments` being theirs
+        (B, K'): 0 for those that had ended."""
+        return self._at(beam)._grown(token, payments)
+
+    def _at(self, beam: Tensor) -> GuidanceState:
+        """The state of the hypotheses `beam` (B, K')."""
+        wide = {
+            name: values.gather(1, beam[..., None].expand(-1, -1, values.shape[-1]))
+            for name in ("progress", "said", "in_sentence", "recent", "new")
+            for values in [getattr(self, name)]
+        }
+        narrow = {
+            name: getattr(self, name).gather(1, beam)
+            for name in ("fresh", "credit", "described", "total")
+        }
+        return replace(self, **wide, **narrow)
+
+    def _grown(self, token: Tensor, payments: Tensor) -> GuidanceState:
+        """The state after one more token (B, K) each."""
+        guidance, words = self.guidance, self.guidance.words
+        next_ids, first, value, share = self._candidates()
+        continues = ~words.boundary.to(token.device)[token]  # (B, K)
+        said = self.said & ~(self.new & continues[..., None])
+        in_sentence = self.in_sentence - (self.recent & continues[..., None]).long()
+        goes_on, begins = next_ids == token[..., None], first == token[..., None]
+        progress = torch.where(goes_on, self.progress + 1, begins.long())
+        complete = (progress == guidance.lengths[:, None]) & (goes_on | begins)
+        word = guidance.word[:, None].expand_as(progress)
+        done = torch.zeros_like(in_sentence).scatter_reduce(-1, word, complete.long(), "amax") > 0
+        reached = torch.cat([goes_on, begins & ~goes_on], dim=-1)
+        worth = torch.where(reached, value * share, 0.0)
+        whole = torch.where(share >= 1, worth, 0.0)
+        begun = torch.where(share >= 1, 0.0, worth).clamp(min=0).amax(-1)
+        stop = words.stop.to(token.device)[token][..., None]
+        described = self.described
+        if words.description_id is not None:
+            described = described | (token == words.description_id)
+        new = done & ~said & described[..., None]
+        return replace(
+            self,
+            progress=progress,
+            said=said | new,
+            in_sentence=torch.where(stop, 0, in_sentence + done.long()),
+            recent=done,
+            new=new,
+            fresh=whole.amax(-1).clamp(min=0) + whole.amin(-1).clamp(max=0),
+            credit=torch.where((whole > 0).any(-1), 0.0, begun),
+            described=described,
+            total=self.total + payments,
+        )
+
+    def _candidates(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The next token of each begun spelling and the first of each, or -1, (B, K, S); and of
+        all these the worth of the whole word and the share that is then written (B, K, 2 S)."""
+        guidance = self.guidance
+        spellings = guidance.spellings[:, None].expand(-1, self.progress.shape[1], -1, -1)
+        next_ids = spellings.gather(-1, self.progress[..., None])[..., 0]
+        next_ids = torch.where(self.progress > 0, next_ids, -1)
+        first = spellings[..., 0]
+        gains = torch.where(self.said, 0.0, guidance.gains[:, None])
+        gains = torch.where(self.described[..., None], gains, gains.clamp(max=0))
+        again = self.in_sentence >= guidance.allowed[:, None]
+        worth = gains - guidance.repeated * again  # (B, K, W)
+        value = worth.gather(-1, guidance.word[:, None].expand_as(first))
+        lengths = guidance.lengths[:, None]
+        share = torch.cat([(self.progress + 1) / lengths, (1 / lengths).expand_as(first)], dim=-1)
+        value = torch.cat(
+            [torch.where(next_ids >= 0, value, 0.0), torch.where(first >= 0, value, 0.0)], dim=-1
+        )
+        return next_ids, first, value, share
+
+
+class _Item:
+    """The words of one item's tags, and the instruments that they do not name, as spellings."""
+
+    def __init__(self, words: TokenWords, tags: WeightedTags, decoding: Decoding) -> None:
+        self.spellings: list[list[int]] = []
+        self.word_of: list[int] = []
+        self.gains: list[float] = []
+        self.allowed: list[int] = []
+        tags = [(tag, weight) for tag, weight in tags if weight > 0]
+        if not wants_guidance(decoding, tags):
+            return
+        weights: dict[str, float] = {}
+        forms: dict[str, set[str]] = {}
+        times: Counter[str] = Counter()
+        for tag, weight in tags:
+            wanted = content_words(tag)
+            times.update(wanted)
+            for surface in tag.lower().replace("-", " ").replace("/", " ").split():
+                for word in set(all_words(surface)) & wanted:
+                    forms.setdefault(word, set()).update({surface.strip(".,;:()'\""), word})
+                    weights[word] = max(weights.get(word, 0.0), weight)
+        total = sum(weights.values())
+        for word, weight in weights.items():
+            spelled = {form for form in forms[word] | {word + "s"} if form}
+            self._add(words, sorted(spelled), decoding.coverage * weight / total, times[word])
+        given = {word for tag, _ in tags for word in all_words(tag)}
+        for instrument in sorted(INSTRUMENTS - given):
+            self._add(words, [instrument, instrument + "s"], -decoding.invention, 1000)
+
+    def _add(self, words: TokenWords, forms: Sequence[str], gain: float, allowed: int) -> None:
+        for ids in words.spellings(forms):
+            self.spellings.append(ids)
+            self.word_of.append(len(self.gains))
+        self.gains.append(gain)
+        self.allowed.append(allowed)

@@ -1,0 +1,126 @@
+"""Tokens as parts of words: where words and sentences end, and which tokens begin the same word.
+
+Decoding terms speak of words (a word of a tag, three words said twice, sixty words at most), the
+search of tokens.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from audiogpt.tokenizer import DESCRIPTION, CaptionTokenizer
+from audiogpt.words import fold
+
+_STOPS = frozenset(".!?")
+SENTENCE_WORDS = 14  # room for a sentence; writers of shorter ones need less
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a text has said since the caption's last marker."""
+
+    words: list[str]  # without case, plurals and marks
+    sentences: int
+    ended: bool  # the last token ended a sentence
+    open: bool  # the last token ended with a mark: what follows is a new word, space or not
+
+    def full(self, limit: int) -> bool:
+        """Whether a sentence ended and another would go beyond `limit` words (0: no limit)."""
+        if not limit or not self.ended:
+            return False
+        room = min(len(self.words) / self.sentences, SENTENCE_WORDS)
+        return len(self.words) + room > limit
+
+
+class TokenWords:
+    """Tables over a vocabulary of V tokens."""
+
+    def __init__(self, tokenizer: CaptionTokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.size = tokenizer.vocab_size
+        self.special = frozenset(tokenizer.added)
+        self.texts = [
+            "" if index in self.special else tokenizer.decode([index]) for index in range(self.size)
+        ]
+        self.description_id = tokenizer.token_id(DESCRIPTION)
+        # Beginning with a space, a mark or nothing at all: what came before is a whole word.
+        self.begins = [not text[:1].isalnum() and text[:1] != "'" for text in self.texts]
+        self._begun: dict[str, tuple[list[int], list[int]]] = {}
+        self._first: dict[str, list[int]] = defaultdict(list)  # tokens that begin a word
+        self._inner: dict[str, list[int]] = defaultdict(list)  # the same letters without a space
+        for index, text in enumerate(self.texts):
+            if piece := _letters(text):
+                (self._first if self.begins[index] else self._inner)[piece].append(index)
+
+    @cached_property
+    def boundary(self) -> Tensor:
+        """bool (V,): tokens that do not continue a word."""
+        return torch.tensor(self.begins)
+
+    @cached_property
+    def stop(self) -> Tensor:
+        """bool (V,): tokens that end a sentence."""
+        return torch.tensor([bool(_STOPS & set(text)) for text in self.texts])
+
+    def spellings(self, forms: Sequence[str]) -> list[list[int]]:
+        """Token ids of each form inside a sentence and at its beginning, after a space."""
+        written = {f" {form}" for form in forms} | {f" {form.capitalize()}" for form in forms}
+        return [self.tokenizer.encode(text) for text in sorted(written)]
+
+    def read(self, tokens: Sequence[int]) -> Said:
+        """The words of a text so far; special tokens (the caption's markers) begin a new one."""
+        words: list[str] = []
+        sentences, open_, text = 0, True, ""
+        for token in tokens:
+            text = self.texts[token]
+            if token in self.special:
+                words, sentences, open_ = [], 0, True
+                continue
+            if letters := _letters(text):
+                if open_ or self.begins[token]:
+                    words.append(letters)
+                else:
+                    words[-1] += letters
+            open_ = not text[-1:].isalnum()
+            sentences += bool(_STOPS & set(text))
+        ended = bool(words) and bool(_STOPS & set(text))
+        return Said([fold(word) for word in words], sentences, ended, open_)
+
+    def repeating(self, said: Said, n: int) -> list[int]:
+        """Tokens that would begin the last word of `n` words which the text has already."""
+        words = said.words
+        if n == 0 or len(words) < n:
+            return []
+        tail = words[len(words) - n + 1 :]
+        again = {
+            words[place + n - 1]
+            for place in range(len(words) - n + 1)
+            if words[place : place + n - 1] == tail
+        }
+        tokens: list[int] = []
+        for word in sorted(again):
+            first, inner = self._beginnings(word)
+            tokens += first + inner if said.open else first
+        return tokens
+
+    def _beginnings(self, word: str) -> tuple[list[int], list[int]]:
+        """Tokens with which the word may begin, however spelled, with a space and without."""
+        if word not in self._begun:
+            forms = [word, word + "s", word.removesuffix("y") + "ies"]
+            pieces = {_letters(self.texts[ids[0]]) for ids in self.spellings(forms)} | {word}
+            first, inner = (
+                [token for piece in sorted(pieces) for token in table.get(piece, ())]
+                for table in (self._first, self._inner)
+            )
+            self._begun[word] = (first, inner)
+        return self._begun[word]
+
+
+def _letters(text: str) -> str:
+    return "".join(letter for letter in text.lower() if letter.isalnum() or letter == "'")

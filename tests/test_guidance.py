@@ -1,0 +1,160 @@
+"""Coverage and invention in the search: paid token by token, they equal the score of the text."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import ROOT, tiny_config, tiny_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audiogpt.context import FeatureRows
+from audiogpt.decoding import Steering, decode_all
+from audiogpt.guidance import Guidance, wants_guidance
+from audiogpt.request import Decoding
+from audiogpt.reranking import payment
+from audiogpt.token_words import TokenWords
+from audiogpt.tokenizer import CaptionTokenizer
+from audiogpt.words import all_words
+
+TOKENIZER = CaptionTokenizer.from_folder(ROOT / "checkpoints" / "audiogpt-small")
+WORDS = TokenWords(TOKENIZER)
+DECODING = Decoding(coverage=7.5, invention=2.0)  # the weights of the words below add up to 7.5
+TAGS = [
+    ("synth pads", 1.0),
+    ("groovy bass line", 0.5),
+    ("electric guitars", 1.0),
+    ("acoustic guitar", 0.3),
+    ("vibrant", 0.7),
+    ("melancholic", 1.0),
+]
+VOCABULARY = [
+    "synth",
+    "synthesizer",
+    "synths",
+    "pad",
+    "pads",
+    "bass",
+    "bassline",
+    "lines",
+    "groovy",
+    "Groovy",
+    "guitar",
+    "guitars",
+    "electric",
+    "electrical",
+    "acoustic",
+    "vibrant",
+    "vibraphone",
+    "vibrating",
+    "melancholic",
+    "melancholy",
+    "piano",
+    "trumpets",
+    "drum",
+    "drumming",
+    "song",
+    "melody",
+    "the",
+    "a",
+    "and",
+    "melancholically",
+    "xylophones",
+]
+
+
+def paid(text: str, tags=TAGS, decoding=DECODING) -> float:
+    """What the search pays for a text, token by token, and that it foretells each payment."""
+    state = Guidance(WORDS, [tags], decoding).start("cpu")
+    beam = torch.zeros(1, 1, dtype=torch.long)
+    for token in [*TOKENIZER.encode(f"<title> Song <description> {text}"), TOKENIZER.eos_id]:
+        payments = state.payments()
+        assert payments.shape == (1, 1, TOKENIZER.vocab_size)
+        state = state.advance(beam, torch.tensor([[token]]), payments[:, :, token])
+    return float(state.total)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=7), min_size=1, max_size=3)
+)
+def test_what_the_search_pays_is_the_score_of_the_text(sentences) -> None:
+    text = " ".join(" ".join(words).capitalize() + "." for words in sentences)
+    # Of words that are not the tags', the search does not count repetitions.
+    tag_words = {word for tag, _ in TAGS for word in all_words(tag)}
+    known = all(
+        len(words) == len(set(words)) or set(words) <= tag_words
+        for words in (all_words(" ".join(sentence)) for sentence in sentences)
+    )
+    if known:
+        assert paid(text) == pytest.approx(payment(text, TAGS, DECODING), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("A vibrant song.", 0.7),
+        ("A vibraphone song.", -2.0),
+        ("A song with a guitar.", 1.0),
+        ("A guitar and a guitar and a guitar.", 1.0 - 2.0),  # two tags name it
+        ("A synthesizer.", -2.0),
+        ("Piano and piano.", -2.0),
+    ],
+)
+def test_words_are_paid_once_and_not_for_their_beginnings(text, expected) -> None:
+    assert paid(text) == pytest.approx(expected, abs=1e-4)
+
+
+def test_nothing_is_paid_in_the_title_or_for_tags_of_weight_zero() -> None:
+    state = Guidance(WORDS, [TAGS], DECODING).start("cpu")
+    for token in TOKENIZER.encode("<title> Vibrant Synth"):
+        payments = state.payments()
+        assert float(payments.max()) == 0.0
+        state = state.advance(
+            torch.zeros(1, 1, dtype=torch.long), torch.tensor([[token]]), payments[:, :, token]
+        )
+    assert not wants_guidance(DECODING, [("vibrant", 0.0)])
+    assert not wants_guidance(Decoding(), TAGS)
+    assert wants_guidance(DECODING, TAGS)
+
+
+def test_guided_beams_say_the_word_and_the_scores_tell_why() -> None:
+    model = tiny_model(tiny_config(vocab_size=TOKENIZER.vocab_size), seed=3)
+    rows = FeatureRows(torch.zeros(2, 1, 256), torch.ones(2, 1))
+    context = model.encode({"audio": rows})
+    decoding = Decoding(beams=3, max_tokens=10, coverage=10.0, n_best=3)
+    begun = TokenWords(TOKENIZER)
+    begun.description_id = None  # this model knows no markers
+    guidance = Guidance(begun, [[("guitar", 1.0)], []], decoding)
+    free = decode_all(model, context, decoding)
+    led = decode_all(model, context, decoding, steering=Steering(guidance=guidance))
+    assert " guitar" in TOKENIZER.decode(led.tokens[0, 0].tolist())
+    torch.testing.assert_close(led.log_probabilities[1], free.log_probabilities[1])
+    total = led.log_probabilities[0, 0].sum() + 10.0
+    assert led.scores[0, 0].item() == pytest.approx(total.item(), abs=1e-3)
+
+
+def repeating(text: str, n: int) -> list[str]:
+    tokens = WORDS.repeating(WORDS.read(TOKENIZER.encode(text)), n)
+    return [TOKENIZER.decode([token]) for token in tokens]
+
+
+def test_no_words_come_twice_whatever_their_case_and_marks() -> None:
+    assert " slow" in repeating("<description> The song is slow. A calm song, the song is", 4)
+    banned = repeating("<description> The songs. Is it? The song", 3)
+    assert " is" in banned
+    assert " was" not in banned
+    assert not repeating("<title> The song is <description> The song", 3)
+    assert "bass" in repeating("<description> An e-bass plays. Then an e-", 3)
+    assert "bass" not in repeating("<description> An e-bass plays. Then an e", 3)
+
+
+def test_no_sentence_begins_without_room() -> None:
+    five = " It is a slow song."
+    limits = [WORDS.read(TOKENIZER.encode(f"<description>{five * n}")).full(30) for n in range(8)]
+    assert limits == [False] * 6 + [True, True]
+    assert not WORDS.read(TOKENIZER.encode(f"<description>{five * 7} It is")).full(30)
+    assert not WORDS.read(TOKENIZER.encode(f"<description>{five * 7}")).full(0)
+    long = "<description> " + "slow and " * 17 + "calm."
+    assert not WORDS.read(TOKENIZER.encode(long)).full(60)  # one long sentence is not the measure
+    assert WORDS.read(TOKENIZER.encode(long)).full(45)
