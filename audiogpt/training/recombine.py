@@ -42,8 +42,8 @@ def recombine(pairs: Sequence[Pair], count: int, dice: random.Random) -> list[Pa
             key=lambda other: len(_tag_words(first) & _tag_words(other)),
             default=None,
         )
-        if second is not None and (pair := _join(first, second, dice)) is not None:
-            made.append(pair)
+        if second is not None and (joined := _join(first, second, dice)) is not None:
+            made.append(joined)
     return made
 
 
