@@ -195,7 +195,7 @@ def _beam_search(
     guidance: Guidance | None,
 ) -> Iterator[Hypotheses]:
     B, K, device = context.batch, decoding.beams, model.device
-    guided = guidance.start(device) if guidance is not None else None
+    guided = guidance.start() if guidance is not None else None
     length = min(decoding.max_tokens, model.config.n_positions)
     cache = Cache(model.config, B, length, device)
     last = torch.full((B, 1), model.config.bos_token_id, device=device)

@@ -38,7 +38,12 @@ class Guidance:
     """
 
     def __init__(
-        self, words: TokenWords, items: Sequence[WeightedTags], decoding: Decoding
+        self,
+        words: TokenWords,
+        items: Sequence[WeightedTags],
+        decoding: Decoding,
+        *,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.words, self.repeated = words, float(decoding.invention)
         tables = [_Item(words, tags, decoding) for tags in items]
@@ -57,12 +62,13 @@ class Guidance:
                 self.lengths[b, s], self.word[b, s] = len(ids), word
             self.gains[b, : len(table.gains)] = torch.tensor(table.gains)
             self.allowed[b, : len(table.allowed)] = torch.tensor(table.allowed)
-        self.most = self.gains.clamp(min=0).sum(1)  # (B,)
-
-    def start(self, device: torch.device | str) -> GuidanceState:
-        """The state before the first token, with one hypothesis per item."""
-        for name in ("spellings", "lengths", "word", "gains", "allowed", "most"):
+        for name in ("spellings", "lengths", "word", "gains", "allowed"):
             setattr(self, name, getattr(self, name).to(device))
+        self.continuing, self.stop = (~words.boundary).to(device), words.stop.to(device)  # (V,)
+
+    def start(self) -> GuidanceState:
+        """The state before the first token, with one hypothesis per item."""
+        device = self.word.device
         (B, S), W = self.word.shape, self.gains.shape[1]
         begun = self.words.description_id is None
         return GuidanceState(
@@ -102,7 +108,7 @@ class GuidanceState:
         # A word that is not finished gives back what was paid for its beginning; a word that goes
         # on after all was not the word it seemed.
         base = -self.credit[..., None].expand(-1, -1, words.size)
-        base = base - self.fresh[..., None] * ~words.boundary.to(base.device)
+        base = base - self.fresh[..., None] * self.guidance.continuing
         ids = torch.cat([next_ids, first], dim=-1).clamp(min=0)
         nothing = torch.zeros_like(base)
         gains = nothing.scatter_reduce(-1, ids, worth.clamp(min=0), "amax")
@@ -131,7 +137,7 @@ class GuidanceState:
         """The state after one more token (B, K) each."""
         guidance, words = self.guidance, self.guidance.words
         next_ids, first, value, share = self._candidates()
-        continues = ~words.boundary.to(token.device)[token]  # (B, K)
+        continues = guidance.continuing[token]  # (B, K)
         said = self.said & ~(self.new & continues[..., None])
         in_sentence = self.in_sentence - (self.recent & continues[..., None]).long()
         goes_on, begins = next_ids == token[..., None], first == token[..., None]
@@ -143,7 +149,7 @@ class GuidanceState:
         worth = torch.where(reached, value * share, 0.0)
         whole = torch.where(share >= 1, worth, 0.0)
         begun = torch.where(share >= 1, 0.0, worth).clamp(min=0).amax(-1)
-        stop = words.stop.to(token.device)[token][..., None]
+        stop = guidance.stop[token][..., None]
         described = self.described
         if words.description_id is not None:
             described = described | (token == words.description_id)

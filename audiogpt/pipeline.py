@@ -281,7 +281,7 @@ class Captioner:
 
     @cached_property
     def _token_words(self) -> TokenWords:
-        return TokenWords(self.tokenizer)
+        return TokenWords(self.tokenizer, self.config.vocab_size)
 
     def _steering(self, inputs: Sequence[Inputs], decoding: Decoding) -> Steering:
         tags = [self._audible_tags(one) for one in inputs]
@@ -289,7 +289,9 @@ class Captioner:
         return Steering(
             forbidden=[self._unnamed_artists(one) for one in inputs],
             words=self._token_words if guided or decoding.counts_words else None,
-            guidance=Guidance(self._token_words, tags, decoding) if guided else None,
+            guidance=Guidance(self._token_words, tags, decoding, device=self.model.device)
+            if guided
+            else None,
         )
 
     def _audible_tags(self, inputs: Inputs) -> list[tuple[str, float]]:

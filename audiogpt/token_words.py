@@ -39,11 +39,11 @@ class Said:
 
 
 class TokenWords:
-    """Tables over a vocabulary of V tokens."""
+    """Tables over the vocabulary of a model: V tokens, of which the tokenizer may know fewer."""
 
-    def __init__(self, tokenizer: CaptionTokenizer) -> None:
+    def __init__(self, tokenizer: CaptionTokenizer, size: int | None = None) -> None:
         self.tokenizer = tokenizer
-        self.size = tokenizer.vocab_size
+        self.size = tokenizer.vocab_size if size is None else size
         self.special = frozenset(tokenizer.added)
         self.texts = [
             "" if index in self.special else tokenizer.decode([index]) for index in range(self.size)

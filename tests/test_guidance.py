@@ -65,7 +65,7 @@ VOCABULARY = [
 
 def paid(text: str, tags=TAGS, decoding=DECODING) -> float:
     """What the search pays for a text, token by token, and that it foretells each payment."""
-    state = Guidance(WORDS, [tags], decoding).start("cpu")
+    state = Guidance(WORDS, [tags], decoding).start()
     beam = torch.zeros(1, 1, dtype=torch.long)
     for token in [*TOKENIZER.encode(f"<title> Song <description> {text}"), TOKENIZER.eos_id]:
         payments = state.payments()
@@ -106,7 +106,7 @@ def test_words_are_paid_once_and_not_for_their_beginnings(text, expected) -> Non
 
 
 def test_nothing_is_paid_in_the_title_or_for_tags_of_weight_zero() -> None:
-    state = Guidance(WORDS, [TAGS], DECODING).start("cpu")
+    state = Guidance(WORDS, [TAGS], DECODING).start()
     for token in TOKENIZER.encode("<title> Vibrant Synth"):
         payments = state.payments()
         assert float(payments.max()) == 0.0

@@ -43,7 +43,7 @@ def write_captions(
     seed: int = 0,
 ) -> Iterator[Written]:
     """Captions in the order of the examples, as the pipeline writes and chooses them."""
-    collate, words = Collator(model.config), TokenWords(tokenizer)
+    collate, words = Collator(model.config), TokenWords(tokenizer, model.config.vocab_size)
     eos = model.config.eos_token_id
     for start in range(0, len(examples), batch_size):
         batch = examples[start : start + batch_size]
@@ -58,7 +58,7 @@ def write_captions(
             seeds=[seed + start + i for i in range(len(batch))],
             steering=Steering(
                 words=words if guided or decoding.counts_words else None,
-                guidance=Guidance(words, tags, decoding) if guided else None,
+                guidance=Guidance(words, tags, decoding, device=model.device) if guided else None,
             ),
         )
         for item in range(len(batch)):
