@@ -14,7 +14,7 @@ from audiogpt.guidance import Guidance
 from audiogpt.layers import Cache
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
-from audiogpt.token_words import TokenWords
+from audiogpt.token_words import Said, TokenWords
 
 # The published code gives a finished beam's other continuations this score instead of -inf.
 FROZEN = -999.0
@@ -73,6 +73,7 @@ def decode(
         decoding.max_words,
         steering.words,
         eos,
+        0 if decoding.method == "sample" else context.batch,
     )
     steps = run(model, context, decoding, seeds, eos, limits, steering.guidance)
     while True:
@@ -158,6 +159,7 @@ class _Limits:
     max_words: int
     words: TokenWords | None
     eos: int
+    items: int  # whose hypotheses compete with each other; 0 where they do not
 
     def forbid(self, log_p: Tensor, tokens: Tensor, finished: Tensor) -> None:
         """Set log_p (N, V) to -inf where a token may not follow `tokens` (N, T)."""
@@ -166,15 +168,7 @@ class _Limits:
             log_p.view(items, -1, vocabulary).masked_fill_(self.banned[:, None], -torch.inf)
         n = self.ngram
         if self.words is not None:
-            for row, ids in enumerate(tokens.tolist()):
-                if not finished[row]:
-                    said = self.words.read(ids)
-                    if repeating := self.words.repeating(said, n):
-                        log_p[row, repeating] = -torch.inf
-                    if said.full(self.max_words):
-                        end = log_p[row, self.eos].clone()
-                        log_p[row] = -torch.inf
-                        log_p[row, self.eos] = end
+            self._forbid_words(self.words, log_p, tokens, finished)
             return
         if n == 0 or tokens.shape[1] < n:
             return
@@ -183,6 +177,38 @@ class _Limits:
         repeats = (grams[..., :-1] == tail[:, None]).all(-1) & ~finished[:, None]
         sequence, place = repeats.nonzero(as_tuple=True)
         log_p[sequence, grams[sequence, place, -1]] = -torch.inf
+
+    def _forbid_words(
+        self, words: TokenWords, log_p: Tensor, tokens: Tensor, finished: Tensor
+    ) -> None:
+        said = [
+            None if over else words.read(ids)
+            for ids, over in zip(tokens.tolist(), finished.tolist(), strict=True)
+        ]
+        for row, text in enumerate(said):
+            if text is None:
+                continue
+            if repeating := words.repeating(text, self.ngram):
+                log_p[row, repeating] = -torch.inf
+            if text.full(self.max_words):
+                end = log_p[row, self.eos].clone()
+                log_p[row] = -torch.inf
+                log_p[row, self.eos] = end
+        if self.max_words and self.items:
+            self._drop_long(log_p, said)
+
+    def _drop_long(self, log_p: Tensor, said: Sequence[Said | None]) -> None:
+        """Give up beams of too many words, as long as the item has others."""
+        beams = len(said) // self.items
+        for first in range(0, len(said), beams):
+            long = [
+                text is not None and len(text.words) > self.max_words
+                for text in said[first : first + beams]
+            ]
+            if not all(long):
+                for row, gone in enumerate(long, start=first):
+                    if gone:
+                        log_p[row] = -torch.inf
 
 
 def _beam_search(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import ROOT, tiny_config, tiny_model
@@ -11,11 +13,12 @@ from hypothesis import strategies as st
 from audiogpt.context import FeatureRows
 from audiogpt.decoding import Steering, decode_all
 from audiogpt.guidance import Guidance, wants_guidance
-from audiogpt.request import Decoding
+from audiogpt.pipeline import Captioner
+from audiogpt.request import CaptionRequest, Decoding, Tag
 from audiogpt.reranking import payment
 from audiogpt.token_words import TokenWords
 from audiogpt.tokenizer import CaptionTokenizer
-from audiogpt.words import all_words
+from audiogpt.words import all_words, instruments_supported, tag_words_used
 
 TOKENIZER = CaptionTokenizer.from_folder(ROOT / "checkpoints" / "audiogpt-small")
 WORDS = TokenWords(TOKENIZER)
@@ -158,3 +161,39 @@ def test_no_sentence_begins_without_room() -> None:
     long = "<description> " + "slow and " * 17 + "calm."
     assert not WORDS.read(TOKENIZER.encode(long)).full(60)  # one long sentence is not the measure
     assert WORDS.read(TOKENIZER.encode(long)).full(45)
+
+
+def test_captions_keep_to_the_limits_and_the_terms_do_what_they_say() -> None:
+    captioner = Captioner.from_pretrained()
+    lists = [
+        ("rock", "electric guitar", "energetic", "male vocalist", "fast tempo", "live performance"),
+        ("low quality", "shimmering hi hats", "mellow piano melody", "punchy kick", "passionate"),
+        ("ambient", "calming", "synth pad", "no voices", "meditation", "slow tempo"),
+        ("violin", "cello", "classical", "sad", "slow tempo", "orchestra", "emotional"),
+    ]
+    tags = [tuple(Tag(text=tag) for tag in tags) for tags in lists]
+    usual = captioner.default_decoding
+
+    def captions(**changes):
+        decoding = replace(usual, **changes)
+        requests = [CaptionRequest(tags=some, decoding=decoding) for some in tags]
+        return [result.description for result in captioner.caption_batch(requests)]
+
+    def told(descriptions) -> float:
+        pairs = zip(lists, descriptions, strict=True)
+        return sum(tag_words_used(given, text) for given, text in pairs)
+
+    usually, short = captions(), captions(max_words=25)
+    assert all(8 <= len(text.split()) <= 60 and text.endswith(".") for text in usually)
+    assert sum(len(text.split()) for text in short) < sum(len(text.split()) for text in usually)
+    assert max(len(text.split()) for text in short) <= 40  # a sentence may be longer than its room
+    for text in usually:
+        words = all_words(text)
+        trigrams = list(zip(words, words[1:], words[2:], strict=False))
+        assert len(set(trigrams)) == len(trigrams)
+    assert told(usually) > told(captions(coverage=0.0, invention=0.0))
+    named, supported = zip(
+        *(instruments_supported(g, t)[::-1] for g, t in zip(lists, usually, strict=True)),
+        strict=True,
+    )
+    assert sum(supported) == sum(named) > 0

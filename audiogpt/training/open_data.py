@@ -38,10 +38,10 @@ DECODING = {
     "beams": 4,
     "max_tokens": 112,
     "max_words": 60,
-    "length_penalty": 1.0,
+    "length_penalty": 1.5,
     "no_repeat_ngram": 3,
-    "coverage": 1.5,
-    "invention": 0.15,
+    "coverage": 0.25,
+    "invention": 0.025,
 }
 
 

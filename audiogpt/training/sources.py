@@ -16,12 +16,12 @@ from audiogpt.training.pairs import Pair
 from audiogpt.training.recombine import recombine
 
 MIXTURE = {
-    "musiccaps": 0.44,
-    "recombined": 0.12,
-    "composed": 0.11,
-    "clips": 0.13,
+    "musiccaps": 0.46,
+    "recombined": 0.14,
+    "composed": 0.13,
+    "clips": 0.11,
     "notes": 0.04,
-    "grooves": 0.14,
+    "grooves": 0.10,
     "artists": 0.02,
 }
 """Probability of each source; those that are not given are left out and the rest rescaled."""
