@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -51,6 +51,8 @@ class TokenWords:
         self.description_id = tokenizer.token_id(DESCRIPTION)
         # Beginning with a space, a mark or nothing at all: what came before is a whole word.
         self.begins = [not text[:1].isalnum() and text[:1] != "'" for text in self.texts]
+        # Every request asks for the spellings of the same instruments.
+        self._encoded = lru_cache(maxsize=4096)(tokenizer.encode)
         self._begun: dict[str, tuple[list[int], list[int]]] = {}
         self._first: dict[str, list[int]] = defaultdict(list)  # tokens that begin a word
         self._inner: dict[str, list[int]] = defaultdict(list)  # the same letters without a space
@@ -71,7 +73,7 @@ class TokenWords:
     def spellings(self, forms: Sequence[str]) -> list[list[int]]:
         """Token ids of each form inside a sentence and at its beginning, after a space."""
         written = {f" {form}" for form in forms} | {f" {form.capitalize()}" for form in forms}
-        return [self.tokenizer.encode(text) for text in sorted(written)]
+        return [self._encoded(text) for text in sorted(written)]
 
     def read(self, tokens: Sequence[int]) -> Said:
         """The words of a text so far; special tokens (the caption's markers) begin a new one."""
