@@ -243,7 +243,7 @@ def _beam_search(
         ranked = totals / new_lengths.clamp(min=1)[..., None] ** decoding.length_penalty
         payments = None
         if guided is not None:
-            payments = torch.where(finished[..., None], 0.0, guided.payments())  # (B, K, V)
+            payments = torch.where(finished[..., None], 0.0, guided.payments(log_p))  # (B, K, V)
             ranked = ranked + guided.total[..., None] + payments
         scores, flat = ranked.view(B, -1).topk(min(K, ranked[0].numel()), dim=1)
         beam, word = flat // V, flat % V  # (B, K)
@@ -253,7 +253,7 @@ def _beam_search(
         ]
         added = torch.where(was_finished, 0.0, added)
         if guided is not None and payments is not None:
-            guided = guided.advance(beam, word, payments.view(B, -1).gather(1, flat))
+            guided = guided.advance(beam, word, payments.view(B, -1).gather(1, flat), added)
         sums = totals.view(B, -1).gather(1, flat)
         history = torch.cat([_pick(history, beam), added[..., None]], dim=-1)
         tokens = torch.cat([_pick(tokens, beam), word[..., None]], dim=-1)

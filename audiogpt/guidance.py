@@ -6,7 +6,8 @@ the tags' content words that its description uses (words count with their tags' 
 word again. `reranking` computes the same score exactly, from the text; here it steers the search
 token by token: a word of several tokens is paid for piece by piece, and what was paid is taken back
 when it turns out otherwise. Log-probabilities are means over the tokens so far, so the payments
-weigh little in the first words, and more the nearer the end comes.
+weigh little in the first words, and more the nearer the end comes. Nothing is paid for a token that
+the model itself finds absurd at its place (`PLAUSIBLE`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from audiogpt.token_words import TokenWords
 from audiogpt.words import INSTRUMENTS, all_words, content_words
 
 WeightedTags = Sequence[tuple[str, float]]
+
+PLAUSIBLE = -6.0  # nats: the least log-probability of a token that is paid for
 
 
 def wants_guidance(decoding: Decoding, tags: WeightedTags) -> bool:
@@ -100,8 +103,8 @@ class GuidanceState:
     described: Tensor  # (B, K): the description has begun
     total: Tensor  # (B, K)
 
-    def payments(self) -> Tensor:
-        """What each possible next token is paid: (B, K, V)."""
+    def payments(self, log_p: Tensor) -> Tensor:
+        """What each possible next token is paid, of log-probabilities log_p: both (B, K, V)."""
         words = self.guidance.words
         next_ids, first, value, share = self._candidates()
         worth = value * share
@@ -112,13 +115,16 @@ class GuidanceState:
         ids = torch.cat([next_ids, first], dim=-1).clamp(min=0)
         nothing = torch.zeros_like(base)
         gains = nothing.scatter_reduce(-1, ids, worth.clamp(min=0), "amax")
+        gains = torch.where(log_p >= PLAUSIBLE, gains, 0.0)
         whole = torch.where(share >= 1, worth.clamp(max=0), 0.0)
         return base + gains + nothing.scatter_reduce(-1, ids, whole, "amin")
 
-    def advance(self, beam: Tensor, token: Tensor, payments: Tensor) -> GuidanceState:
-        """The state of hypotheses `beam` (B, K') grown by `token` (B, K'), `payments` being theirs
-        (B, K'): 0 for those that had ended."""
-        return self._at(beam)._grown(token, payments)
+    def advance(
+        self, beam: Tensor, token: Tensor, payments: Tensor, log_p: Tensor
+    ) -> GuidanceState:
+        """The state of hypotheses `beam` (B, K') grown by `token`, with its payments (0 for those
+        that had ended) and log-probabilities, all (B, K')."""
+        return self._at(beam)._grown(token, payments, log_p >= PLAUSIBLE)
 
     def _at(self, beam: Tensor) -> GuidanceState:
         """The state of the hypotheses `beam` (B, K')."""
@@ -133,7 +139,7 @@ class GuidanceState:
         }
         return replace(self, **wide, **narrow)
 
-    def _grown(self, token: Tensor, payments: Tensor) -> GuidanceState:
+    def _grown(self, token: Tensor, payments: Tensor, plausible: Tensor) -> GuidanceState:
         """The state after one more token (B, K) each."""
         guidance, words = self.guidance, self.guidance.words
         next_ids, first, value, share = self._candidates()
@@ -147,6 +153,7 @@ class GuidanceState:
         done = torch.zeros_like(in_sentence).scatter_reduce(-1, word, complete.long(), "amax") > 0
         reached = torch.cat([goes_on, begins & ~goes_on], dim=-1)
         worth = torch.where(reached, value * share, 0.0)
+        worth = torch.where(plausible[..., None], worth, worth.clamp(max=0))
         whole = torch.where(share >= 1, worth, 0.0)
         begun = torch.where(share >= 1, 0.0, worth).clamp(min=0).amax(-1)
         stop = guidance.stop[token][..., None]

@@ -10,6 +10,7 @@ from conftest import ROOT, tiny_config, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import audiogpt.guidance as guidance_module
 from audiogpt.context import FeatureRows
 from audiogpt.decoding import Steering, decode_all
 from audiogpt.guidance import Guidance, wants_guidance
@@ -22,6 +23,8 @@ from audiogpt.words import all_words, instruments_supported, tag_words_used
 
 TOKENIZER = CaptionTokenizer.from_folder(ROOT / "checkpoints" / "audiogpt-small")
 WORDS = TokenWords(TOKENIZER)
+BEAM = torch.zeros(1, 1, dtype=torch.long)
+LIKELY, CERTAIN = torch.full((1, 1, TOKENIZER.vocab_size), -1.0), torch.zeros(1, 1)
 DECODING = Decoding(coverage=7.5, invention=2.0)  # the weights of the words below add up to 7.5
 TAGS = [
     ("synth pads", 1.0),
@@ -69,11 +72,10 @@ VOCABULARY = [
 def paid(text: str, tags=TAGS, decoding=DECODING) -> float:
     """What the search pays for a text, token by token, and that it foretells each payment."""
     state = Guidance(WORDS, [tags], decoding).start()
-    beam = torch.zeros(1, 1, dtype=torch.long)
     for token in [*TOKENIZER.encode(f"<title> Song <description> {text}"), TOKENIZER.eos_id]:
-        payments = state.payments()
+        payments = state.payments(LIKELY)
         assert payments.shape == (1, 1, TOKENIZER.vocab_size)
-        state = state.advance(beam, torch.tensor([[token]]), payments[:, :, token])
+        state = state.advance(BEAM, torch.tensor([[token]]), payments[:, :, token], CERTAIN)
     return float(state.total)
 
 
@@ -111,21 +113,32 @@ def test_words_are_paid_once_and_not_for_their_beginnings(text, expected) -> Non
 def test_nothing_is_paid_in_the_title_or_for_tags_of_weight_zero() -> None:
     state = Guidance(WORDS, [TAGS], DECODING).start()
     for token in TOKENIZER.encode("<title> Vibrant Synth"):
-        payments = state.payments()
+        payments = state.payments(LIKELY)
         assert float(payments.max()) == 0.0
-        state = state.advance(
-            torch.zeros(1, 1, dtype=torch.long), torch.tensor([[token]]), payments[:, :, token]
-        )
+        state = state.advance(BEAM, torch.tensor([[token]]), payments[:, :, token], CERTAIN)
     assert not wants_guidance(DECODING, [("vibrant", 0.0)])
     assert not wants_guidance(Decoding(), TAGS)
     assert wants_guidance(DECODING, TAGS)
 
 
-def test_guided_beams_say_the_word_and_the_scores_tell_why() -> None:
+def test_absurd_tokens_are_not_paid_for_and_owe_nothing() -> None:
+    state = Guidance(WORDS, [TAGS], DECODING).start()
+    absurd = torch.full_like(LIKELY, -9.0)
+    for token in TOKENIZER.encode("<description> A vibrant guitar."):
+        payments = state.payments(absurd)
+        assert float(payments.max()) == 0.0
+        state = state.advance(
+            BEAM, torch.tensor([[token]]), payments[:, :, token], torch.full((1, 1), -9.0)
+        )
+    assert float(state.total) == 0.0
+
+
+def test_guided_beams_say_the_word_and_the_scores_tell_why(monkeypatch) -> None:
     model = tiny_model(tiny_config(vocab_size=TOKENIZER.vocab_size), seed=3)
     rows = FeatureRows(torch.zeros(2, 1, 256), torch.ones(2, 1))
     context = model.encode({"audio": rows})
     decoding = Decoding(beams=3, max_tokens=10, coverage=10.0, n_best=3)
+    monkeypatch.setattr(guidance_module, "PLAUSIBLE", -20.0)  # a random model finds all unlikely
     begun = TokenWords(TOKENIZER)
     begun.description_id = None  # this model knows no markers
     guidance = Guidance(begun, [[("guitar", 1.0)], []], decoding)

@@ -40,7 +40,7 @@ DECODING = {
     "max_words": 60,
     "length_penalty": 1.5,
     "no_repeat_ngram": 3,
-    "coverage": 0.25,
+    "coverage": 0.4,
     "invention": 0.025,
 }
 
