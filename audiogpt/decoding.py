@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from audiogpt.context import Context
-from audiogpt.guidance import Guidance
+from audiogpt.guidance import Guidance, WeightedTags, wants_guidance
 from audiogpt.layers import Cache
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
@@ -47,6 +47,23 @@ class Steering:
 
 
 NO_STEERING = Steering()
+
+
+def steer(
+    words: TokenWords,
+    tags: Sequence[WeightedTags],
+    decoding: Decoding,
+    *,
+    device: torch.device | str = "cpu",
+    forbidden: Sequence[Sequence[int]] = (),
+) -> Steering:
+    """What the settings ask for, given the tags of each item."""
+    guided = any(wants_guidance(decoding, some) for some in tags)
+    return Steering(
+        forbidden=forbidden,
+        words=words if guided or decoding.counts_words else None,
+        guidance=Guidance(words, tags, decoding, device=device) if guided else None,
+    )
 
 
 def decode(

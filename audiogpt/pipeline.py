@@ -19,8 +19,8 @@ from audiogpt import __version__, checkpoints
 from audiogpt.audio.tag_vocabulary import LABELS, contradicts
 from audiogpt.captions import Caption, read_caption
 from audiogpt.context import Context
-from audiogpt.decoding import Hypotheses, Steering, decode, decode_all
-from audiogpt.guidance import Guidance, wants_guidance
+from audiogpt.decoding import Hypotheses, Steering, decode, decode_all, steer
+from audiogpt.guidance import wants_guidance
 from audiogpt.listening import Listener, Listening, Progress
 from audiogpt.model import AudioGPT
 from audiogpt.request import (
@@ -284,14 +284,12 @@ class Captioner:
         return TokenWords(self.tokenizer, self.config.vocab_size)
 
     def _steering(self, inputs: Sequence[Inputs], decoding: Decoding) -> Steering:
-        tags = [self._audible_tags(one) for one in inputs]
-        guided = any(wants_guidance(decoding, some) for some in tags)
-        return Steering(
+        return steer(
+            self._token_words,
+            [self._audible_tags(one) for one in inputs],
+            decoding,
+            device=self.model.device,
             forbidden=[self._unnamed_artists(one) for one in inputs],
-            words=self._token_words if guided or decoding.counts_words else None,
-            guidance=Guidance(self._token_words, tags, decoding, device=self.model.device)
-            if guided
-            else None,
         )
 
     def _audible_tags(self, inputs: Inputs) -> list[tuple[str, float]]:

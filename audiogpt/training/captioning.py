@@ -9,8 +9,8 @@ import torch
 
 from audiogpt.artists import NEUTRAL_NAME
 from audiogpt.captions import read_caption
-from audiogpt.decoding import Steering, decode_all
-from audiogpt.guidance import Guidance, wants_guidance
+from audiogpt.decoding import decode_all, steer
+from audiogpt.guidance import wants_guidance
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
 from audiogpt.reranking import rerank
@@ -48,7 +48,6 @@ def write_captions(
     for start in range(0, len(examples), batch_size):
         batch = examples[start : start + batch_size]
         tags = [_tags(example, tokenizer) for example in batch]
-        guided = any(wants_guidance(decoding, some) for some in tags)
         with torch.inference_mode():
             context = model.encode(as_rows(collate.rows(batch)))
         found = decode_all(
@@ -56,10 +55,7 @@ def write_captions(
             context,
             decoding,
             seeds=[seed + start + i for i in range(len(batch))],
-            steering=Steering(
-                words=words if guided or decoding.counts_words else None,
-                guidance=Guidance(words, tags, decoding, device=model.device) if guided else None,
-            ),
+            steering=steer(words, tags, decoding, device=model.device),
         )
         for item in range(len(batch)):
             written = []

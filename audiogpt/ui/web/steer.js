@@ -139,8 +139,8 @@ const FIELDS = [
   ["max_tokens", "Longest caption (tokens)", 1, first.longest, 1],
   ["max_words", "Longest description (words, 0: any)", 0, 500, 1], ["length_penalty", "Length penalty", 0, 3, 0.1],
   ["no_repeat_ngram", "Never repeat n words (0: may)", 0, 16, 1],
-  ["coverage", "Bonus for using the tags\u2019 words", 0, 10, 0.1],
-  ["invention", "Malus for each instrument not given", 0, 10, 0.1],
+  ["coverage", "Bonus for using the tags\u2019 words", 0, 10, 0.05],
+  ["invention", "Malus for each instrument not given", 0, 10, 0.005],
   ["temperature", "Temperature", 0.05, 5, 0.05], ["top_p", "Top p", 0.01, 1, 0.01],
 ];
 
