@@ -137,10 +137,10 @@ function addArtist(name) {
 const FIELDS = [
   ["beams", "Beams", 1, 16, 1], ["n_best", "Captions to keep", 1, 16, 1],
   ["max_tokens", "Longest caption (tokens)", 1, first.longest, 1],
-  ["max_words", "Longest description (words, 0: any)", 0, 500, 1], ["length_penalty", "Length penalty", 0, 3, 0.1],
-  ["no_repeat_ngram", "Never repeat n words (0: may)", 0, 16, 1],
-  ["coverage", "Bonus for using the tags\u2019 words", 0, 10, 0.05],
-  ["invention", "Malus for each instrument not given", 0, 10, 0.005],
+  ["max_words", "Most words (0: any)", 0, 500, 1], ["length_penalty", "Length penalty", 0, 3, 0.1],
+  ["no_repeat_ngram", "Never repeat n words", 0, 16, 1],
+  ["coverage", "Bonus: tags\u2019 words", 0, 10, 0.05],
+  ["invention", "Malus: new instruments", 0, 10, 0.005],
   ["temperature", "Temperature", 0.05, 5, 0.05], ["top_p", "Top p", 0.01, 1, 0.01],
 ];
 
