@@ -239,6 +239,7 @@ def _beam_search(
 ) -> Iterator[Hypotheses]:
     B, K, device = context.batch, decoding.beams, model.device
     guided = guidance.start() if guidance is not None else None
+    frozen = -torch.inf if limits.max_words else FROZEN
     length = min(decoding.max_tokens, model.config.n_positions)
     cache = Cache(model.config, B, length, device)
     last = torch.full((B, 1), model.config.bos_token_id, device=device)
@@ -254,7 +255,7 @@ def _beam_search(
         log_p = log_p.view(B, -1, V)
         totals = sums[..., None] + log_p
         # A finished beam stays in the running: its first entry carries its score.
-        totals = torch.where(finished[..., None], FROZEN, totals)
+        totals = torch.where(finished[..., None], frozen, totals)
         totals[..., 0] = torch.where(finished, sums, totals[..., 0])
         new_lengths = lengths + (~finished).float()
         ranked = totals / new_lengths.clamp(min=1)[..., None] ** decoding.length_penalty
@@ -274,7 +275,8 @@ def _beam_search(
         sums = totals.view(B, -1).gather(1, flat)
         history = torch.cat([_pick(history, beam), added[..., None]], dim=-1)
         tokens = torch.cat([_pick(tokens, beam), word[..., None]], dim=-1)
-        finished = was_finished | (word == eos)
+        # Where beams were dropped there may be too few to fill the places: those stay empty.
+        finished = was_finished | (word == eos) | sums.isneginf()
         lengths = new_lengths.gather(1, beam)
         offsets = torch.arange(B, device=device)[:, None] * log_p.shape[1]
         cache.reorder((beam + offsets).view(-1))
