@@ -13,8 +13,15 @@ ROW_KINDS = ("features", "text")
 TEXT_FORMATS = ("own", "published")
 AUDIO_ROWS = ("segments", "tracks")
 
-# A text row is [token embedding ; mean of its phrase ; one-hot position in the phrase].
+# A text row is [token embedding ; mean of its phrase ; one-hot position in the phrase], and in an
+# ordered branch the place of its phrase among those given, as sines and cosines.
 TEXT_ROW_POSITIONS = 4
+PLACE_FEATURES = 16
+
+
+def text_row_width(n_embd: int, *, ordered: bool) -> int:
+    """Numbers of a text row for a model of width `n_embd`."""
+    return 2 * n_embd + TEXT_ROW_POSITIONS + (PLACE_FEATURES if ordered else 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,17 +31,27 @@ class BranchConfig:
     `width` is the length of an input row. Rows are either `features` computed outside the model
     (audio embeddings, artist shares, the published tag vectors) or `text`: the model makes them
     from the token ids of short phrases with its own token embeddings (see `AudioGPT.text_rows`).
+    An `ordered` text branch also tells the model in which order the phrases were given.
     """
 
     name: str
     width: int
     rows: str = "features"
+    ordered: bool = False
+
+    @classmethod
+    def text(cls, name: str, n_embd: int, *, ordered: bool = True) -> BranchConfig:
+        """A branch with text rows for a model of width `n_embd`."""
+        width = text_row_width(n_embd, ordered=ordered)
+        return cls(name=name, width=width, rows="text", ordered=ordered)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
             raise ValueError(f"Branch name {self.name!r} must be a lower-case identifier.")
         if self.rows not in ROW_KINDS:
             raise ValueError(f"Branch {self.name}: rows must be one of {', '.join(ROW_KINDS)}.")
+        if self.ordered and self.rows != "text":
+            raise ValueError(f"Branch {self.name}: only a branch with text rows can be ordered.")
         if self.width < 1:
             raise ValueError(f"Branch {self.name}: width must be at least 1, not {self.width}.")
 
@@ -100,7 +117,7 @@ class AudioGPTConfig:
         if self.published_padding and (self.null_rows or self.encoder_layer):
             raise ValueError("published_padding excludes null_rows and encoder_layer.")
         for branch in self.branches:
-            expected = 2 * self.n_embd + TEXT_ROW_POSITIONS
+            expected = text_row_width(self.n_embd, ordered=branch.ordered)
             if branch.rows == "text" and branch.width != expected:
                 raise ValueError(
                     f"Branch {branch.name} has text rows, so its width must be {expected}, "

@@ -12,9 +12,10 @@ from torch import Tensor
 from audiogpt.context import Context
 from audiogpt.guidance import Guidance, WeightedTags, wants_guidance
 from audiogpt.layers import Cache
+from audiogpt.limits import InTime, Limits, banned_tokens
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
-from audiogpt.token_words import Said, TokenWords
+from audiogpt.token_words import TokenWords
 
 # The published code gives a finished beam's other continuations this score instead of -inf.
 FROZEN = -999.0
@@ -42,6 +43,7 @@ class Steering:
     `max_words` is not kept; `guidance` adds to the scores of beams."""
 
     forbidden: Sequence[Sequence[int]] = ()  # per item, ids that it must not contain
+    prefixes: Sequence[Sequence[int]] = ()  # per item, ids that it begins with
     words: TokenWords | None = None
     guidance: Guidance | None = None
 
@@ -84,13 +86,13 @@ def decode(
     """
     run = _sample if decoding.method == "sample" else _beam_search
     eos = model.config.eos_token_id if eos is None else eos
-    limits = _Limits(
-        _banned_tokens(model, context.batch, steering.forbidden),
-        decoding.no_repeat_ngram,
-        decoding.max_words,
+    limits = Limits(
+        banned_tokens(model, context.batch, steering.forbidden),
+        decoding,
         steering.words,
         eos,
-        0 if decoding.method == "sample" else context.batch,
+        None if decoding.method == "sample" else InTime(context.batch),
+        steering.prefixes,
     )
     steps = run(model, context, decoding, seeds, eos, limits, steering.guidance)
     while True:
@@ -146,100 +148,18 @@ def _settled(state: Hypotheses, decoding: Decoding) -> bool:
     return bool((state.finished[:, :n].all(1) & (state.scores[:, n - 1] >= bound)).all())
 
 
-def _banned_tokens(
-    model: AudioGPT, items: int, forbidden: Sequence[Sequence[int]]
-) -> Tensor | None:
-    """Mask (B, V) of what an item must never contain, or None if anything goes.
-
-    The released model may write any token; ours never its start or padding. GPT-2 has one token
-    for start, end and padding: as the end it stays allowed.
-    """
-    config = model.config
-    markers = [] if config.published_padding else [config.bos_token_id, config.pad_token_id]
-    markers = [token for token in markers if token != config.eos_token_id]
-    if not markers and not any(forbidden):
-        return None
-    banned = torch.zeros(items, config.vocab_size, dtype=torch.bool)
-    banned[:, markers] = True
-    for item, tokens in enumerate(forbidden):
-        banned[item, list(tokens)] = True
-    return banned.to(model.device)
-
-
-@dataclass(frozen=True)
-class _Limits:
-    """What may not follow: banned ids (B, V), n-grams of words or tokens said before, and another
-    sentence where there is no room for it."""
-
-    banned: Tensor | None
-    ngram: int
-    max_words: int
-    words: TokenWords | None
-    eos: int
-    items: int  # whose hypotheses compete with each other; 0 where they do not
-
-    def forbid(self, log_p: Tensor, tokens: Tensor, finished: Tensor) -> None:
-        """Set log_p (N, V) to -inf where a token may not follow `tokens` (N, T)."""
-        if self.banned is not None:
-            items, vocabulary = self.banned.shape
-            log_p.view(items, -1, vocabulary).masked_fill_(self.banned[:, None], -torch.inf)
-        n = self.ngram
-        if self.words is not None:
-            self._forbid_words(self.words, log_p, tokens, finished)
-            return
-        if n == 0 or tokens.shape[1] < n:
-            return
-        grams = tokens.unfold(1, n, 1)  # (N, T - n + 1, n)
-        tail = tokens[:, tokens.shape[1] - n + 1 :]  # (N, n - 1)
-        repeats = (grams[..., :-1] == tail[:, None]).all(-1) & ~finished[:, None]
-        sequence, place = repeats.nonzero(as_tuple=True)
-        log_p[sequence, grams[sequence, place, -1]] = -torch.inf
-
-    def _forbid_words(
-        self, words: TokenWords, log_p: Tensor, tokens: Tensor, finished: Tensor
-    ) -> None:
-        said = [
-            None if over else words.read(ids)
-            for ids, over in zip(tokens.tolist(), finished.tolist(), strict=True)
-        ]
-        for row, text in enumerate(said):
-            if text is None:
-                continue
-            if repeating := words.repeating(text, self.ngram):
-                log_p[row, repeating] = -torch.inf
-            if text.full(self.max_words):
-                end = log_p[row, self.eos].clone()
-                log_p[row] = -torch.inf
-                log_p[row, self.eos] = end
-        if self.max_words and self.items:
-            self._drop_long(log_p, said)
-
-    def _drop_long(self, log_p: Tensor, said: Sequence[Said | None]) -> None:
-        """Give up beams of too many words, as long as the item has others."""
-        beams = len(said) // self.items
-        for first in range(0, len(said), beams):
-            long = [
-                text is not None and len(text.words) > self.max_words
-                for text in said[first : first + beams]
-            ]
-            if not all(long):
-                for row, gone in enumerate(long, start=first):
-                    if gone:
-                        log_p[row] = -torch.inf
-
-
 def _beam_search(
     model: AudioGPT,
     context: Context,
     decoding: Decoding,
     seeds: Sequence[int],
     eos: int,
-    limits: _Limits,
+    limits: Limits,
     guidance: Guidance | None,
 ) -> Iterator[Hypotheses]:
     B, K, device = context.batch, decoding.beams, model.device
     guided = guidance.start() if guidance is not None else None
-    frozen = -torch.inf if limits.max_words else FROZEN
+    frozen = -torch.inf if decoding.max_words else FROZEN
     length = min(decoding.max_tokens, model.config.n_positions)
     cache = Cache(model.config, B, length, device)
     last = torch.full((B, 1), model.config.bos_token_id, device=device)
@@ -251,7 +171,7 @@ def _beam_search(
     for step in range(length):
         log_p = model(last, context, cache=cache, last_only=True)[:, -1].log_softmax(-1)
         V = log_p.shape[-1]
-        limits.forbid(log_p, tokens.flatten(0, 1), finished.flatten())
+        said = limits.forbid(log_p, tokens.flatten(0, 1), finished.flatten())
         log_p = log_p.view(B, -1, V)
         totals = sums[..., None] + log_p
         # A finished beam stays in the running: its first entry carries its score.
@@ -263,6 +183,7 @@ def _beam_search(
         if guided is not None:
             payments = torch.where(finished[..., None], 0.0, guided.payments(log_p))  # (B, K, V)
             ranked = ranked + guided.total[..., None] + payments
+        limits.remember(said, ranked[..., eos], log_p[..., eos], tokens, history)
         scores, flat = ranked.view(B, -1).topk(min(K, ranked[0].numel()), dim=1)
         beam, word = flat // V, flat % V  # (B, K)
         was_finished = finished.gather(1, beam)
@@ -281,7 +202,10 @@ def _beam_search(
         offsets = torch.arange(B, device=device)[:, None] * log_p.shape[1]
         cache.reorder((beam + offsets).view(-1))
         last = word.view(-1, 1)
-        yield Hypotheses(tokens, history, scores, finished, step + 1 == length)
+        shown = (tokens, history, scores)
+        if limits.in_time is not None:
+            shown = limits.in_time.fill(*shown)
+        yield Hypotheses(*shown, finished, step + 1 == length)
 
 
 def _pick(values: Tensor, beam: Tensor) -> Tensor:
@@ -295,7 +219,7 @@ def _sample(
     decoding: Decoding,
     seeds: Sequence[int],
     eos: int,
-    limits: _Limits,
+    limits: Limits,
     guidance: Guidance | None,
 ) -> Iterator[Hypotheses]:
     """Nucleus sampling (Holtzman et al., 2020): n_best independent draws per item.

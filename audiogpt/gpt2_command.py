@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from audiogpt.config import FUSIONS, TEXT_ROW_POSITIONS, BranchConfig
+from audiogpt.config import FUSIONS, BranchConfig
 
 CARD = """# {name}
 
@@ -40,12 +40,11 @@ def run(options: argparse.Namespace) -> int:
 
     folder = gpt2_folder(options.source)
     tokenizer = CaptionTokenizer.from_folder(folder)
-    text_width = 2 * gpt2_width(folder) + TEXT_ROW_POSITIONS
     model = from_gpt2(
         folder,
         branches=(
             BranchConfig(name="audio", width=256),
-            BranchConfig(name="tags", width=text_width, rows="text"),
+            BranchConfig.text("tags", gpt2_width(folder)),
             BranchConfig(name="artists", width=10),
         ),
         seed=options.seed,

@@ -20,9 +20,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audiogpt.config import TEXT_ROW_POSITIONS, AudioGPTConfig, BranchConfig
+from audiogpt.config import (
+    PLACE_FEATURES,
+    TEXT_ROW_POSITIONS,
+    AudioGPTConfig,
+    BranchConfig,
+)
 from audiogpt.context import Context, FeatureRows, Rows, TextRows
 from audiogpt.layers import Block, BlockRecord, Branch, Cache, matmul_bias
+
+
+def place_features(rows: TextRows) -> Tensor:
+    """The place of each row's phrase among the present ones, (B, R, 16): sines and cosines.
+
+    The place belongs to the row like its text does: the rows stay a set, in any order of columns,
+    and a phrase of weight 0 has no place, as if it were absent.
+    """
+    heads = (rows.position == 0) & (rows.weights > 0)  # (B, R): one per phrase that is present
+    before = rows.phrase[:, None, :] < rows.phrase[:, :, None]  # (B, R, R)
+    place = (before & heads[:, None]).sum(-1, keepdim=True)  # (B, R, 1)
+    # Wave lengths from 4 phrases, which parts neighbours, to 80, longer than any list.
+    steps = torch.linspace(math.log(4.0), math.log(80.0), PLACE_FEATURES // 2, device=place.device)
+    angles = place * (2 * math.pi / steps.exp())  # (B, R, 8)
+    # As large as a fresh token embedding, so that the place does not drown the words.
+    return 0.1 * torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 class Decoder(nn.Module):
@@ -92,15 +113,19 @@ class AudioGPT(nn.Module):
                 scale = 1 / math.sqrt(2 * self.config.n_layer) if residual else 1.0
                 nn.init.normal_(parameter, std=0.02 * scale)
 
-    def text_rows(self, rows: TextRows) -> FeatureRows:
-        """[token embedding ; mean of the phrase's ; one-hot position]: (B, R, 2 D + 4)."""
+    def text_rows(self, rows: TextRows, *, ordered: bool = False) -> FeatureRows:
+        """[token embedding ; mean of the phrase's ; one-hot position ; place, where `ordered`]:
+        (B, R, 2 D + 4), or (B, R, 2 D + 20)."""
         embedded = self.transformer.wte(rows.ids)  # (B, R, D)
         same = (rows.phrase[:, :, None] == rows.phrase[:, None]).to(embedded)  # (B, R, R)
         same = same * (rows.weights > 0)[:, None]
         mean = same @ embedded / same.sum(-1, keepdim=True).clamp(min=1)
         position = rows.position.clamp(max=TEXT_ROW_POSITIONS - 1)
         onehot = F.one_hot(position, TEXT_ROW_POSITIONS).to(embedded)
-        return FeatureRows(torch.cat([embedded, mean, onehot], dim=-1), rows.weights)
+        parts = [embedded, mean, onehot]
+        if ordered:
+            parts.append(place_features(rows).to(embedded))
+        return FeatureRows(torch.cat(parts, dim=-1), rows.weights)
 
     def encode(
         self,
@@ -129,7 +154,7 @@ class AudioGPT(nn.Module):
         for m, branch in enumerate(config.branches):
             given = rows.get(branch.name)
             if isinstance(given, TextRows):
-                given = self.text_rows(given)
+                given = self.text_rows(given, ordered=branch.ordered)
             if given is None:
                 encoded.append(real.new_zeros(B, R, config.n_embd))
                 continue

@@ -99,7 +99,8 @@ class Decoding:
     `beam` search scores a hypothesis by its sum of log-probabilities over length ** length_penalty
     (0: no normalisation); `sample` draws from the smallest set of tokens with probability top_p,
     at `temperature`. `no_repeat_ngram` forbids repeating n-grams of that many words (0: allowed).
-    With `max_words` no sentence is begun that would hardly fit into so many words (0: no limit).
+    With `max_words` hypotheses end with a sentence within so many words (0: no limit), and not
+    before `min_words`.
     Beams gain `coverage` times the share of the tags' words that they use, and lose `invention` for
     each instrument that no tag names and each word that a sentence says again (0: off).
     """
@@ -107,6 +108,7 @@ class Decoding:
     method: str = "beam"
     beams: int = 4
     max_tokens: int = 96
+    min_words: int = 0
     max_words: int = 0
     length_penalty: float = 0.0
     no_repeat_ngram: int = 0
@@ -122,6 +124,7 @@ class Decoding:
         for name, low, high in (
             ("beams", 1, 16),
             ("max_tokens", 1, MAX_TOKENS),
+            ("min_words", 0, MAX_TOKENS),
             ("max_words", 0, MAX_TOKENS),
             ("no_repeat_ngram", 0, 16),
             ("n_best", 1, 16),
@@ -139,7 +142,7 @@ class Decoding:
     @property
     def counts_words(self) -> bool:
         """Whether the search has to know where words and sentences end."""
-        return bool(self.no_repeat_ngram or self.max_words)
+        return bool(self.no_repeat_ngram or self.min_words or self.max_words)
 
 
 @dataclass(frozen=True, kw_only=True)

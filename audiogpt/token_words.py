@@ -18,7 +18,7 @@ from audiogpt.tokenizer import DESCRIPTION, CaptionTokenizer
 from audiogpt.words import fold
 
 _STOPS = frozenset(".!?")
-SENTENCE_WORDS = 14  # room for a sentence; writers of shorter ones need less
+SENTENCE_WORDS = 7  # room for a short sentence
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Said:
     """What a text has said since the caption's last marker."""
 
     words: list[str]  # without case, plurals and marks
-    sentences: int
+    spaced: int  # words as people count them: what spaces part
     ended: bool  # the last token ended a sentence
     open: bool  # the last token ended with a mark: what follows is a new word, space or not
 
@@ -34,8 +34,7 @@ class Said:
         """Whether a sentence ended and another would go beyond `limit` words (0: no limit)."""
         if not limit or not self.ended:
             return False
-        room = min(len(self.words) / self.sentences, SENTENCE_WORDS)
-        return len(self.words) + room > limit
+        return self.spaced + SENTENCE_WORDS > limit
 
 
 class TokenWords:
@@ -78,21 +77,21 @@ class TokenWords:
     def read(self, tokens: Sequence[int]) -> Said:
         """The words of a text so far; special tokens (the caption's markers) begin a new one."""
         words: list[str] = []
-        sentences, open_, text = 0, True, ""
+        spaced, open_, text = 0, True, ""
         for token in tokens:
             text = self.texts[token]
             if token in self.special:
-                words, sentences, open_ = [], 0, True
+                words, spaced, open_ = [], 0, True
                 continue
+            spaced += text[:1].isspace() or not spaced
             if letters := _letters(text):
                 if open_ or self.begins[token]:
                     words.append(letters)
                 else:
                     words[-1] += letters
             open_ = not text[-1:].isalnum()
-            sentences += bool(_STOPS & set(text))
         ended = bool(words) and bool(_STOPS & set(text))
-        return Said([fold(word) for word in words], sentences, ended, open_)
+        return Said([fold(word) for word in words], spaced, ended, open_)
 
     def repeating(self, said: Said, n: int) -> list[int]:
         """Tokens that would begin the last word of `n` words which the text has already."""

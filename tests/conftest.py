@@ -11,7 +11,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from audiogpt.checkpoints import save_pretrained
-from audiogpt.config import TEXT_ROW_POSITIONS, AudioGPTConfig, BranchConfig
+from audiogpt.config import AudioGPTConfig, BranchConfig
 from audiogpt.model import AudioGPT
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,11 +39,10 @@ def shared(*parts: str) -> Path:
 def tiny_config(**changes) -> AudioGPTConfig:
     """A model of a few thousand parameters with every feature of our own models."""
     n_embd = changes.pop("n_embd", 16)
-    width = 2 * n_embd + TEXT_ROW_POSITIONS
     values = {
         "branches": (
             BranchConfig(name="audio", width=256),
-            BranchConfig(name="tags", width=width, rows="text"),
+            BranchConfig.text("tags", n_embd),
             BranchConfig(name="artists", width=10),
         ),
         "n_layer": 2,

@@ -32,6 +32,24 @@ def logits(model: AudioGPT, rows, **kwargs) -> torch.Tensor:
     return model(TOKENS, model.encode(rows, **kwargs))
 
 
+def test_a_phrase_has_its_place_among_those_present():
+    model = tiny_model()
+    there = [([50, 51], 1.0), ([52], 0.5), ([53, 54], 0.8)]
+    whole = logits(model, {"tags": tags(*there)})
+    swapped = logits(model, {"tags": tags(there[2], there[1], there[0])})
+    assert not torch.allclose(whole, swapped, atol=1e-4)  # the order of the phrases tells
+    rows = tags(*there)
+    shuffled = TextRows(*(part[:, [4, 2, 0, 3, 1]] for part in rows))
+    torch.testing.assert_close(logits(model, {"tags": shuffled}), whole)  # rows are a set
+    absent = logits(model, {"tags": tags(there[0], ([60, 61], 0.0), *there[1:])})
+    torch.testing.assert_close(absent, whole)  # weight 0 takes no place
+    text = BranchConfig.text("tags", 16, ordered=False)
+    unordered = tiny_model(tiny_config(branches=(text,)))
+    torch.testing.assert_close(
+        logits(unordered, {"tags": tags(*there)}), logits(unordered, {"tags": tags(*there[::-1])})
+    )
+
+
 CONFIGS = [
     {"fusion": fusion, "srau": srau, "null_rows": null, "tau": tau, "encoder_layer": layers}
     for fusion in FUSIONS

@@ -137,6 +137,7 @@ def _instruments(kinds: dict[str, list[str]], dice: random.Random) -> str:
     tags = [noun(tag) for tag in _take(kinds, "instrument", 99)]
     if not tags:
         return ""
+    tags.sort(key=lambda tag: tag.endswith(("beat", "beats", "rhythm")))  # these lead nothing
     it = dice.choice(("it", "the song", "the arrangement", "the piece"))
     forms = [
         f"{it} features {listed(tags)}",

@@ -110,7 +110,9 @@ class ScheduledViews(Dataset[Example]):
 
     def _view(self, dice: random.Random) -> View:
         _, pair = self.sources.draw(dice)
-        return artists_only_view(dice) if pair is None else draw_view(pair, dice)
+        if pair is None:
+            return artists_only_view(dice)
+        return draw_view(pair, dice, artists=self.sources.artists)
 
     def _make(self, index: int) -> Example:
         dice = random.Random(f"{self.seed}-{index}")

@@ -13,7 +13,7 @@ import torch
 from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 
 from audiogpt.checkpoints import from_pretrained, save_pretrained
-from audiogpt.config import TEXT_ROW_POSITIONS, AudioGPTConfig, BranchConfig
+from audiogpt.config import AudioGPTConfig, BranchConfig
 from audiogpt.model import AudioGPT
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.averaging import WeightAverage
@@ -25,6 +25,7 @@ from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.options import OpenDataOptions, PolishOptions
 from audiogpt.training.pairs import Pair
 from audiogpt.training.sources import Sources, read_sources
+from audiogpt.training.teachers import Teachers, adopt
 from audiogpt.training.titles import compose_title
 from audiogpt.training.trainer import CaptionTrainer, last_checkpoint
 from audiogpt.training.validation import Validation
@@ -37,6 +38,7 @@ LONGEST_CAPTION = 160  # tokens
 DECODING = {
     "beams": 4,
     "max_tokens": 112,
+    "min_words": 8,
     "max_words": 60,
     "length_penalty": 1.5,
     "no_repeat_ngram": 3,
@@ -60,23 +62,29 @@ def train_open_data(options: OpenDataOptions) -> Path:
         incompetech=options.incompetech,
         grooves=options.grooves,
         heard=load_heard(options.embeddings / "heard.json") if options.embeddings else None,
+        voiced=options.voiced,
         seed=options.seed,
+        tags_only=options.tags_only,
     )
-    embeddings = read_embeddings(options)
-    if options.start:
-        tokenizer = CaptionTokenizer.from_folder(options.start)
+    embeddings = {} if options.tags_only else read_embeddings(options)
+    if known := options.vocabulary_of or options.start:
+        tokenizer = CaptionTokenizer.from_folder(known)
     else:
         texts = _vocabulary_texts(sources, options)
         tokenizer = CaptionTokenizer(train_vocabulary(texts, size=options.vocabulary))
     tokenizer.save(options.output)
     model = AudioGPT(make_config(options, tokenizer))
     if options.start:
-        model.load_state_dict(from_pretrained(options.start).state_dict())
+        adopt(model, from_pretrained(options.start))
     average = WeightAverage(model, decay=options.average_decay)
     arguments = _arguments(options)
     trainer = CaptionTrainer(
         model=CaptioningLoss(
-            model, label_smoothing=options.label_smoothing, token_dropout=options.token_dropout
+            model,
+            label_smoothing=options.label_smoothing,
+            token_dropout=options.token_dropout,
+            teachers=Teachers.load(options.teachers) if options.teachers else None,
+            distillation=options.distillation,
         ),
         validation=validation_set(options.musiccaps, tokenizer),
         average=average,
@@ -110,12 +118,10 @@ def train_open_data(options: OpenDataOptions) -> Path:
 
 def make_config(options: OpenDataOptions, tokenizer: CaptionTokenizer) -> AudioGPTConfig:
     """Gated fusion, SRAU with tau 0, null rows, and tags as rows of the model's own tokens."""
+    tags = BranchConfig.text("tags", options.n_embd)
+    audio, artists = BranchConfig(name="audio", width=256), BranchConfig(name="artists", width=10)
     return AudioGPTConfig(
-        branches=(
-            BranchConfig(name="audio", width=256),
-            BranchConfig(name="tags", width=2 * options.n_embd + TEXT_ROW_POSITIONS, rows="text"),
-            BranchConfig(name="artists", width=10),
-        ),
+        branches=(tags,) if options.tags_only else (audio, tags, artists),
         n_layer=options.n_layer,
         n_embd=options.n_embd,
         n_head=options.n_head,
@@ -238,4 +244,10 @@ def _arguments(options: OpenDataOptions) -> TrainingArguments:
 
 def plain_options(options: OpenDataOptions | PolishOptions) -> dict[str, Any]:
     """The options as JSON, without this machine's folders."""
-    return {k: v.name if isinstance(v, Path) else v for k, v in asdict(options).items()}
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return [plain(part) for part in value]
+        return value.name if isinstance(value, Path) else value
+
+    return {name: plain(value) for name, value in asdict(options).items()}

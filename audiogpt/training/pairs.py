@@ -44,6 +44,10 @@ def split_sentences(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in _SENTENCE_END.split(text.strip()) if part.strip())
 
 
+_ARTICLES = (
+    (re.compile(r"\b([Aa]) (?!one|once|eu)(?=[aeio]\w)"), r"\1n "),
+    (re.compile(r"\b([Aa])n (?=[bcdfgjklmnpqrtvwxyz]\w)"), r"\1 "),
+)
 _FIXES = (
     (re.compile(r"[‘’]"), "'"),
     (re.compile(r"[“”]"), '"'),
@@ -57,9 +61,15 @@ _FIXES = (
     (re.compile(r"\bkeybiard\b"), "keyboard"),
     (re.compile(r"\bacordion\b"), "accordion"),
     (re.compile(r"\bempahtic\b"), "emphatic"),
-    (re.compile(r"\b([Aa]) (?!one|once|eu)(?=[aeio]\w)"), r"\1n "),
-    (re.compile(r"\b([Aa])n (?=[bcdfgjklmnpqrtvwxz]\w)"), r"\1 "),
+    *_ARTICLES,
 )
+
+
+def mend_articles(text: str) -> str:
+    """The text with "a" and "an" as the words after them want."""
+    for pattern, replacement in _ARTICLES:
+        text = pattern.sub(replacement, text)
+    return text
 
 
 def clean_text(text: str) -> str:

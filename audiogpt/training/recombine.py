@@ -71,7 +71,12 @@ def _join(first: Pair, second: Pair, dice: random.Random) -> Pair | None:
         return None
     if any(one & words and other & words for one, other in CONTRARY):
         return None
-    tags = dict.fromkeys((*first.tags, *second.tags))
+    placed = [
+        (index / len(pair.tags), which, tag)
+        for which, pair in enumerate((first, second))
+        for index, tag in enumerate(pair.tags)
+    ]
+    tags = dict.fromkeys(tag for _, _, tag in sorted(placed))  # in the order of their places, too
     told = tuple(tag for tag in tags if share_mentioned(tag, words) >= 0.6 and content_words(tag))
     if len(told) < 2:
         return None

@@ -14,34 +14,50 @@ from audiogpt.training.incompetech import read_incompetech
 from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.pairs import Pair
 from audiogpt.training.recombine import recombine
+from audiogpt.training.swaps import Swaps
+from audiogpt.training.voicing import read_voiced
 
 MIXTURE = {
     "musiccaps": 0.46,
     "recombined": 0.14,
     "composed": 0.13,
-    "clips": 0.11,
+    "clips": 0.07,
     "notes": 0.04,
-    "grooves": 0.10,
+    "grooves": 0.06,
+    "voiced": 0.08,
     "artists": 0.02,
 }
 """Probability of each source; those that are not given are left out and the rest rescaled."""
 
+TAGS_ONLY = ("musiccaps", "recombined", "composed", "notes")  # sources that need no other branch
+SWAPPED = 0.4  # of the draws of captions have words exchanged
 RANDOM_LISTS = 6000
 RECOMBINED = 8000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Pairs by source; `artists` has none, its views are drawn from nothing."""
+    """Pairs by source; `artists` has none, its views are drawn from nothing.
+
+    Without `artists`, views never speak of any. `swaps` exchange words of captions.
+    """
 
     pairs: Mapping[str, Sequence[Pair]]
     mixture: Mapping[str, float] = field(default_factory=lambda: MIXTURE)
+    artists: bool = True
+    swaps: Swaps | None = None
 
     def draw(self, dice: random.Random) -> tuple[str, Pair | None]:
         """A source by the mixture and one of its pairs."""
         names = [name for name in self.mixture if name == "artists" or self.pairs.get(name)]
         name = dice.choices(names, [self.mixture[name] for name in names])[0]
-        return name, None if name == "artists" else dice.choice(self.pairs[name])
+        if name == "artists":
+            return name, None
+        pair = dice.choice(self.pairs[name])
+        captions = name in ("musiccaps", "recombined")
+        if self.swaps is not None and captions and dice.random() < SWAPPED:
+            pair = self.swaps.draw(pair, dice)
+        return name, pair
 
     def texts(self) -> Iterator[str]:
         """All descriptions and tags, for the vocabulary."""
@@ -57,26 +73,39 @@ def read_sources(
     incompetech: Path | None = None,
     grooves: Path | None = None,
     heard: Mapping[str, Sequence[tuple[str, float]]] | None = None,
+    voiced: Path | None = None,
     seed: int = 0,
+    tags_only: bool = False,
 ) -> Sources:
     """Read the training splits. `incompetech` and `grooves` are folders, and may be absent;
-    `heard` are the tagger's tags by clip."""
+    `heard` are the tagger's tags by clip, `voiced` a file of captions for clips; `tags_only` leaves
+    out all that needs other branches."""
     captions = read_musiccaps(musiccaps, "train")
     pairs: dict[str, Sequence[Pair]] = {"musiccaps": captions}
     pairs["recombined"] = recombine(captions, RECOMBINED, random.Random(f"{seed}-recombined"))
     if incompetech is not None:
         tracks = read_incompetech(incompetech, "train")
-        pairs["clips"] = [_with_heard(pair, heard) for pair in tracks if pair.audio]
-        pairs["notes"] = [pair for pair in tracks if pair.sentences]
+        pairs["clips"] = with_heard([pair for pair in tracks if pair.audio], heard)
+        pairs["notes"] = [p for p in tracks if p.sentences and not (tags_only and p.audio)]
     if grooves is not None:
-        pairs["grooves"] = [_with_heard(pair, heard) for pair in read_grooves(grooves, "train")]
+        pairs["grooves"] = with_heard(read_grooves(grooves, "train"), heard)
+    if voiced is not None:
+        pairs["voiced"] = read_voiced(voiced)
     pairs["composed"] = _composed(captions, pairs, random.Random(seed))
-    return Sources(pairs=pairs)
+    mixture = {name: share for name, share in MIXTURE.items() if not tags_only or name in TAGS_ONLY}
+    swaps = Swaps.of(captions)
+    return Sources(pairs=pairs, mixture=mixture, artists=not tags_only, swaps=swaps)
 
 
-def _with_heard(pair: Pair, heard: Mapping[str, Sequence[tuple[str, float]]] | None) -> Pair:
-    clips = {clip: heard[clip] for clip in pair.audio if clip in heard} if heard else {}
-    return replace(pair, heard=clips)
+def with_heard(
+    pairs: Sequence[Pair], heard: Mapping[str, Sequence[tuple[str, float]]] | None
+) -> list[Pair]:
+    """The pairs with the tagger's tags of their clips."""
+    known = heard or {}
+    return [
+        replace(pair, heard={clip: known[clip] for clip in pair.audio if clip in known})
+        for pair in pairs
+    ]
 
 
 def _composed(

@@ -54,6 +54,9 @@ def _add_fields(parser: argparse.ArgumentParser, options: Any) -> None:
                 flag, action=action, default=field.default, help=HELP.get(field.name)
             )
             continue
+        if "tuple" in kind:
+            parser.add_argument(flag, type=Path, nargs="*", default=(), help=HELP.get(field.name))
+            continue
         number = {"int": int, "float": float}.get(kind.removesuffix(" | None"), str)
         required = field.default is MISSING
         parser.add_argument(
@@ -67,7 +70,8 @@ def _add_fields(parser: argparse.ArgumentParser, options: Any) -> None:
 
 
 def _chosen(options: argparse.Namespace, kind: Any) -> Any:
-    return kind(**{field.name: getattr(options, field.name) for field in fields(kind)})
+    given = {field.name: getattr(options, field.name) for field in fields(kind)}
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -46,21 +46,23 @@ class View:
         return f"<title> {self.title} <description> {self.description}"
 
 
-def draw_view(pair: Pair, dice: random.Random) -> View:
-    """Draw a view of a pair of any source."""
+def draw_view(pair: Pair, dice: random.Random, *, artists: bool = True) -> View:
+    """Draw a view of a pair of any source, with `artists` or never any."""
     if pair.source == "musiccaps":
         view = _caption_view(pair, dice)
     elif pair.source == "recombined":
         view = _faithful_view(pair, fit_length(pair.sentences), dice)
     elif pair.source == "composed":
         view = _composed_view(pair, dice)
+    elif pair.source == "voiced":
+        view = _voiced_view(pair, dice)
     elif pair.audio:
         view = _audio_view(pair, dice)
     else:
         view = _notes_view(pair, dice)
     captions = pair.source in ("musiccaps", "recombined")
     share = CAPTION_ARTIST_SHARE if captions else ARTIST_SHARE
-    return _with_artists(view, dice) if dice.random() < share else view
+    return _with_artists(view, dice) if artists and dice.random() < share else view
 
 
 def plain_view(pair: Pair) -> View:
@@ -113,19 +115,30 @@ def _caption_view(pair: Pair, dice: random.Random) -> View:
 def _faithful_view(pair: Pair, sentences: Sequence[str], dice: random.Random) -> View:
     """Tags in keeping with the text: those it mentions, and instruments that nobody had given."""
     description = " ".join(sentences)
-    words = set(all_words(description))
+    said = all_words(description)
+    words = set(said)
     tags = [weighted for tag in pair.tags for weighted in _weigh(tag, words, dice)]
     known = {word for tag, weight in tags if weight > 0.35 for word in all_words(tag)}
     for word in dict.fromkeys(description.lower().replace(",", " ").replace(".", " ").split()):
         base = fold(word)
         chance = 0.9 if base in INSTRUMENTS else 0.25 if base in MOODS | GENRES else 0.0
         if base not in known and dice.random() < chance:
-            tags.insert(dice.randint(0, len(tags)), (word, 1.0))
+            tags.insert(_place(base, tags, said), (word, 1.0))
             known.add(base)
     if dice.random() < 0.02:
         tags = []
     title = compose_title(_told(tags, sentences) or pair.tags, dice)
     return View(title=title, description=description, tags=tuple(tags))
+
+
+def _place(word: str, tags: Sequence[tuple[str, float]], said: Sequence[str]) -> int:
+    """Where a new tag belongs among `tags`: before the first that the text mentions later."""
+    position = said.index(word) if word in said else len(said)
+    for index, (tag, _) in enumerate(tags):
+        mentioned = [said.index(part) for part in all_words(tag) if part in said]
+        if mentioned and min(mentioned) > position:
+            return index
+    return len(tags)
 
 
 def _told(tags: Sequence[tuple[str, float]], sentences: Sequence[str]) -> list[str]:
@@ -177,12 +190,22 @@ def _facts(pair: Pair, dice: random.Random, *, style: float, most: int) -> list[
     return list(dict.fromkeys(facts))[:most] or list(pair.tags[:2])
 
 
-def _audio_view(pair: Pair, dice: random.Random) -> View:
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """A clip, the tags given with it, and the facts that its caption is to tell."""
+
+    clip: str
+    tags: tuple[tuple[str, float], ...]
+    facts: tuple[str, ...]
+    heard: bool = False  # the tags are the tagger's
+
+
+def draw_told(pair: Pair, dice: random.Random) -> Told:
     """A clip alone, with the tags that the tagger heard in it, or with tags that somebody knows."""
     clip = dice.choice(pair.audio)
     draw = dice.random()
     if draw < 0.35 and pair.heard.get(clip):
-        return _heard_view(pair, clip, dice)
+        return _told_of_heard(pair, clip, dice)
     facts = _facts(pair, dice, style=0.85, most=7)
     tags: list[tuple[str, float]] = []
     if draw > 0.7:
@@ -192,19 +215,36 @@ def _audio_view(pair: Pair, dice: random.Random) -> View:
         unsaid = [tag for tag in pair.tags if tag not in facts]
         if unsaid and dice.random() < 0.3:
             tags.append((dice.choice(unsaid), round(dice.uniform(0.0, 0.2), 2)))
-    sentences = compose(facts, dice)
-    if pair.sentences and dice.random() < 0.25:
+    return Told(clip=clip, tags=tuple(tags), facts=tuple(facts))
+
+
+def _audio_view(pair: Pair, dice: random.Random) -> View:
+    """A clip with composed sentences."""
+    told = draw_told(pair, dice)
+    sentences = compose(told.facts, dice)
+    if pair.sentences and not told.heard and dice.random() < 0.25:
         # The composer's own words, after a composed opening where tags have to be told.
-        sentences = (*sentences[: 2 if tags else dice.choice((0, 1))], *pair.sentences)
+        sentences = (*sentences[: 2 if told.tags else dice.choice((0, 1))], *pair.sentences)
     return View(
-        title=compose_title(facts, dice),
+        title=compose_title(told.facts, dice),
         description=" ".join(fit_length(sentences)),
-        tags=tuple(tags),
+        tags=told.tags,
+        audio=told.clip,
+    )
+
+
+def _voiced_view(pair: Pair, dice: random.Random) -> View:
+    """A clip with a caption that a model wrote of its facts (see `voicing`)."""
+    clip = pair.audio[0]
+    return View(
+        title=compose_title(pair.tags, dice),
+        description=pair.description,
+        tags=tuple(pair.heard[clip]),
         audio=clip,
     )
 
 
-def _heard_view(pair: Pair, clip: str, dice: random.Random) -> View:
+def _told_of_heard(pair: Pair, clip: str, dice: random.Random) -> Told:
     """As a user meets it: the tagger's tags at their confidences, some moved, removed or added.
 
     The tags lead; of what only the audio tells, moods and some instruments are added.
@@ -223,12 +263,7 @@ def _heard_view(pair: Pair, clip: str, dice: random.Random) -> View:
     told = list(dict.fromkeys(told))[:7]
     told += more[: max(dice.choice((0, 1, 2)), 2 - len(told))]
     dice.shuffle(tags)
-    return View(
-        title=compose_title(told, dice),
-        description=" ".join(fit_length(compose(told, dice))),
-        tags=tuple(tags),
-        audio=clip,
-    )
+    return Told(clip=clip, tags=tuple(tags), facts=tuple(told), heard=True)
 
 
 def _notes_view(pair: Pair, dice: random.Random) -> View:

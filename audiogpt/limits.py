@@ -1,0 +1,176 @@
+"""What a caption must not do while it is written: banned tokens, repetition, too many words.
+
+Letters in shape comments: B items, K hypotheses per item, N = B * K, T tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audiogpt.model import AudioGPT
+from audiogpt.request import Decoding
+from audiogpt.token_words import Said, TokenWords
+
+
+def banned_tokens(model: AudioGPT, items: int, forbidden: Sequence[Sequence[int]]) -> Tensor | None:
+    """Mask (B, V) of what an item must never contain, or None if anything goes.
+
+    The released model may write any token; ours never its start or padding. GPT-2 has one token
+    for start, end and padding: as the end it stays allowed.
+    """
+    config = model.config
+    markers = [] if config.published_padding else [config.bos_token_id, config.pad_token_id]
+    markers = [token for token in markers if token != config.eos_token_id]
+    if not markers and not any(forbidden):
+        return None
+    banned = torch.zeros(items, config.vocab_size, dtype=torch.bool)
+    banned[:, markers] = True
+    for item, tokens in enumerate(forbidden):
+        banned[item, list(tokens)] = True
+    return banned.to(model.device)
+
+
+class InTime:
+    """Per item, the best hypothesis that could have ended within the most words.
+
+    It is the item's caption where all of its hypotheses run over.
+    """
+
+    def __init__(self, items: int) -> None:
+        self.scores = [-float("inf")] * items
+        self.tokens: list[Tensor | None] = [None] * items
+        self.history: list[Tensor | None] = [None] * items
+
+    def offer(self, item: int, score: float, tokens: Tensor, history: Tensor) -> None:
+        """Remember tokens (T,) and their log-probabilities, end included, if they score higher."""
+        if score > self.scores[item]:
+            self.scores[item], self.tokens[item], self.history[item] = score, tokens, history
+
+    def fill(
+        self, tokens: Tensor, history: Tensor, scores: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Put it first where an item has lost all of its hypotheses: (B, K, T) twice, (B, K)."""
+        lost = scores.isneginf().all(1).tolist()
+        if not any(lost):
+            return tokens, history, scores
+        tokens, history, scores = tokens.clone(), history.clone(), scores.clone()
+        for item, gone in enumerate(lost):
+            mine, its = self.tokens[item], self.history[item]
+            if gone and mine is not None and its is not None:
+                tokens[item, 0], history[item, 0] = 0, 0.0
+                tokens[item, 0, : len(mine)], history[item, 0, : len(its)] = mine, its
+                scores[item, 0] = self.scores[item]
+        return tokens, history, scores
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Banned ids (B, V), n-grams of words or tokens said before, too few and too many words.
+
+    `in_time` is for hypotheses that compete, those of a beam search; others are never given up.
+    """
+
+    banned: Tensor | None
+    decoding: Decoding
+    words: TokenWords | None
+    eos: int
+    in_time: InTime | None = None
+    prefixes: Sequence[Sequence[int]] = ()  # per item, the tokens that it begins with
+
+    def forbid(self, log_p: Tensor, tokens: Tensor, finished: Tensor) -> list[Said | None]:
+        """Set log_p (N, V) to -inf where a token may not follow `tokens` (N, T).
+
+        Returns what the unfinished hypotheses have said, where limits on words need it.
+        """
+        if self.banned is not None:
+            items, vocabulary = self.banned.shape
+            log_p.view(items, -1, vocabulary).masked_fill_(self.banned[:, None], -torch.inf)
+        self._follow_prefixes(log_p, tokens.shape[1])
+        if self.words is not None:
+            return self._forbid_words(self.words, log_p, tokens, finished)
+        n = self.decoding.no_repeat_ngram
+        if n and tokens.shape[1] >= n:
+            grams = tokens.unfold(1, n, 1)  # (N, T - n + 1, n)
+            tail = tokens[:, tokens.shape[1] - n + 1 :]  # (N, n - 1)
+            repeats = (grams[..., :-1] == tail[:, None]).all(-1) & ~finished[:, None]
+            sequence, place = repeats.nonzero(as_tuple=True)
+            log_p[sequence, grams[sequence, place, -1]] = -torch.inf
+        return [None] * len(tokens)
+
+    def _follow_prefixes(self, log_p: Tensor, place: int) -> None:
+        rows = len(log_p) // max(1, len(self.prefixes))
+        for item, prefix in enumerate(self.prefixes):
+            if place < len(prefix):
+                mine = log_p[item * rows : (item + 1) * rows]
+                kept = mine[:, prefix[place]].clone()
+                mine.fill_(-torch.inf)
+                mine[:, prefix[place]] = kept
+
+    def _forbid_words(
+        self, words: TokenWords, log_p: Tensor, tokens: Tensor, finished: Tensor
+    ) -> list[Said | None]:
+        decoding = self.decoding
+        said = [
+            None if over else words.read(ids)
+            for ids, over in zip(tokens.tolist(), finished.tolist(), strict=True)
+        ]
+        for row, text in enumerate(said):
+            if text is None:
+                continue
+            if repeating := words.repeating(text, decoding.no_repeat_ngram):
+                log_p[row, repeating] = -torch.inf
+            if text.spaced < decoding.min_words:
+                log_p[row, self.eos] = -torch.inf
+            if text.full(decoding.max_words):
+                end = log_p[row, self.eos].clone()
+                log_p[row] = -torch.inf
+                log_p[row, self.eos] = end
+        if decoding.max_words and self.in_time is not None:
+            self._drop_long(log_p, said, self.in_time)
+        return said
+
+    def _drop_long(self, log_p: Tensor, said: Sequence[Said | None], in_time: InTime) -> None:
+        """Give up hypotheses of too many words, as long as the item has anything else."""
+        beams = len(said) // len(in_time.tokens)
+        for item, ended in enumerate(in_time.tokens):
+            first = item * beams
+            long = [
+                text is not None and text.spaced > self.decoding.max_words
+                for text in said[first : first + beams]
+            ]
+            if not all(long) or ended is not None:
+                for row, gone in enumerate(long, start=first):
+                    if gone:
+                        log_p[row] = -torch.inf
+
+    def remember(
+        self,
+        said: Sequence[Said | None],
+        scores: Tensor,
+        log_p: Tensor,
+        tokens: Tensor,
+        history: Tensor,
+    ) -> None:
+        """Offer the hypotheses that could end now, a sentence being over, to `in_time`.
+
+        `scores` and `log_p` (B, K) are those of the end token at this place; `tokens` and
+        `history` (B, K, T) what came before it.
+        """
+        if self.in_time is None or not self.decoding.max_words:
+            return
+        beams = scores.shape[1]
+        for row, text in enumerate(said):
+            if text is None or not text.ended or text.spaced > self.decoding.max_words:
+                continue
+            item, beam = divmod(row, beams)
+            end = torch.tensor([self.eos], device=tokens.device)
+            self.in_time.offer(
+                item,
+                float(scores[item, beam]),
+                torch.cat([tokens[item, beam], end]),
+                torch.cat([history[item, beam], log_p[item, beam, None]]),
+            )

@@ -1,0 +1,76 @@
+"""Learning from other models: their weights as a start, their predictions as targets.
+
+Several small models that read tags alone are trained first. Their mean prediction is a better
+target than the one text that a data set of two and a half thousand captions has for a row
+(knowledge distillation: Hinton, Vinyals and Dean, 2015).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from audiogpt.checkpoints import from_pretrained
+from audiogpt.model import AudioGPT
+from audiogpt.training.collate import RowTensors, as_rows
+
+PER_BRANCH = (".cross_attn.", ".branch_gate.")
+
+
+class Teachers:
+    """Finished models with the student's vocabulary, which may lack some of its branches."""
+
+    def __init__(self, models: Sequence[AudioGPT]) -> None:
+        if not models:
+            raise ValueError("Distillation needs at least one teacher.")
+        self.models = tuple(models)
+        if len({(m.config.vocab_size, m.config.branch_names) for m in models}) > 1:
+            raise ValueError("All teachers need the same vocabulary and the same branches.")
+
+    @classmethod
+    def load(cls, folders: Sequence[str | Path]) -> Teachers:
+        """Teachers from checkpoint folders; raises CheckpointError for those that are none."""
+        return cls([from_pretrained(folder) for folder in folders])
+
+    @torch.no_grad()
+    def probabilities(self, tokens: Tensor, rows: RowTensors) -> tuple[Tensor, Tensor]:
+        """Their mean prediction (B, T, V), and which items (B,) have nothing but what they see."""
+        seen = self.models[0].config.branch_names
+        known = torch.ones(len(tokens), dtype=torch.bool, device=tokens.device)
+        for name, parts in rows.items():
+            if name not in seen:
+                known &= (parts["weights"] == 0).all(1)
+        given = as_rows({name: parts for name, parts in rows.items() if name in seen})
+        total = None
+        for model in self.models:
+            model.to(tokens.device)
+            p = model(tokens, model.encode(given)).float().softmax(-1)  # (B, T, V)
+            total = p if total is None else total + p
+        assert total is not None
+        return total / len(self.models), known
+
+
+@torch.no_grad()
+def adopt(model: AudioGPT, source: AudioGPT) -> None:
+    """Copy the weights of a model of the same size, branches by name; what `source` has no branch
+    for stays fresh. Raises ValueError where a shape does not fit."""
+    mine, theirs = model.config, source.config
+    shared = [name for name in mine.branch_names if name in theirs.branch_names]
+    state = source.state_dict()
+    for name, parameter in model.state_dict().items():
+        if name.startswith("branches.") and name.split(".")[1] not in shared:
+            continue
+        target, value = [parameter], [state[name]]
+        meshed = ".srau." in name and mine.fusion == "meshed"
+        if meshed or any(part in name for part in PER_BRANCH):
+            target = [parameter[mine.branch_names.index(branch)] for branch in shared]
+            value = [state[name][theirs.branch_names.index(branch)] for branch in shared]
+        for to, of in zip(target, value, strict=True):
+            if to.shape != of.shape:
+                raise ValueError(
+                    f"{name} has shape {tuple(of.shape)}, but the model needs {tuple(to.shape)}."
+                )
+            to.copy_(of)
