@@ -69,7 +69,8 @@ def _voice(options: argparse.Namespace) -> int:
     from audiogpt.training.grooves import read_grooves
     from audiogpt.training.incompetech import read_incompetech
     from audiogpt.training.sources import with_heard
-    from audiogpt.training.voicing import save_voiced, voice
+    from audiogpt.training.voiced import save_voiced
+    from audiogpt.training.voicing import voice
 
     if options.threads:
         torch.set_num_threads(options.threads)

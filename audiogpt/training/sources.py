@@ -15,7 +15,7 @@ from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.pairs import Pair
 from audiogpt.training.recombine import recombine
 from audiogpt.training.swaps import Swaps
-from audiogpt.training.voicing import read_voiced
+from audiogpt.training.voiced import read_voiced
 
 MIXTURE = {
     "musiccaps": 0.46,

@@ -1,0 +1,82 @@
+"""Learning from other models: their weights as a start, their predictions as targets."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import tiny_config, tiny_model
+
+from audiogpt.config import BranchConfig
+from audiogpt.context import FeatureRows, TextRows
+from audiogpt.model import AudioGPT
+from audiogpt.training.losses import CaptioningLoss
+from audiogpt.training.teachers import Teachers, adopt
+
+TOKENS = torch.tensor([[2, 40, 41, 42], [2, 43, 44, 45]])
+LABELS = torch.tensor([[40, 41, 42, 0], [43, 44, -100, -100]])
+TAGS = TextRows.from_phrases([[([50, 51], 1.0), ([52], 0.5)], [([53], 1.0)]])
+
+
+def tags_only(seed: int) -> AudioGPT:
+    return tiny_model(
+        tiny_config(branches=(BranchConfig.text("tags", 16),), dropout=0.0), seed=seed
+    )
+
+
+@pytest.mark.parametrize("fusion", ["gated", "sum", "meshed"])
+def test_a_model_adopts_what_another_has_and_keeps_the_rest(fusion: str) -> None:
+    text = BranchConfig.text("tags", 16)
+    source = tiny_model(tiny_config(branches=(text,), fusion=fusion), seed=1)
+    model = tiny_model(tiny_config(fusion=fusion), seed=2)
+    audio = {"audio": FeatureRows(torch.randn(2, 3, 256), torch.ones(2, 3))}
+    before = {name: p.clone() for name, p in model.state_dict().items()}
+    adopt(model, source)
+    with torch.no_grad():
+        logits = [m(TOKENS, m.encode({"tags": TAGS})) for m in (model, source)]
+        if fusion != "meshed":  # which scales by the number of branches
+            torch.testing.assert_close(*logits)
+        heard = model(TOKENS, model.encode({"tags": TAGS, **audio}))
+    assert not torch.allclose(heard, logits[0], atol=1e-3)
+    after = model.state_dict()
+    assert torch.equal(after["branches.audio.fc.weight"], before["branches.audio.fc.weight"])
+    queries = "transformer.h.0.cross_attn.q_proj.weight"
+    assert torch.equal(after[queries][0], before[queries][0])
+    assert torch.equal(after[queries][1], source.state_dict()[queries][0])
+    with pytest.raises(ValueError, match="shape"):
+        adopt(model, tiny_model(tiny_config(n_embd=32)))
+
+
+def test_targets_are_the_teachers_where_they_see_everything() -> None:
+    teachers = Teachers([tags_only(1), tags_only(2)])
+    model = tiny_model(tiny_config(dropout=0.0), seed=3).train()
+    rows = {
+        "tags": TAGS._asdict(),
+        "audio": {"values": torch.randn(2, 3, 256), "weights": torch.zeros(2, 3)},
+    }
+
+    def loss(distillation: float, *, teachers: Teachers | None = teachers) -> torch.Tensor:
+        module = CaptioningLoss(model, teachers=teachers, distillation=distillation)
+        return module.train()(TOKENS, LABELS, rows)["loss"]
+
+    plain = loss(0.0, teachers=None)
+    torch.testing.assert_close(loss(0.0), plain)
+    expected = torch.stack(
+        [m(TOKENS, m.encode({"tags": TAGS})).softmax(-1) for m in teachers.models]
+    ).mean(0)
+    log_p = model(TOKENS, model.encode({"tags": TAGS})).log_softmax(-1)
+    cross = -(expected * log_p).sum(-1)[LABELS != -100].mean()
+    torch.testing.assert_close(loss(1.0), cross)
+    torch.testing.assert_close(loss(0.25), 0.75 * plain + 0.25 * cross)
+    rows["audio"]["weights"] = torch.ones(2, 3)  # nothing that teachers without ears can judge
+    torch.testing.assert_close(loss(1.0), loss(0.0, teachers=None))
+    evaluated = CaptioningLoss(model, teachers=teachers).eval()(TOKENS, LABELS, rows)["loss"]
+    torch.testing.assert_close(evaluated, loss(0.0, teachers=None))
+
+
+def test_teachers_of_different_kinds_are_refused() -> None:
+    with pytest.raises(ValueError, match="same vocabulary"):
+        Teachers([tags_only(1), tiny_model()])
+    with pytest.raises(ValueError, match="at least one"):
+        Teachers([])
+    with pytest.raises(ValueError, match="distillation"):
+        CaptioningLoss(tiny_model(), distillation=1.5)
