@@ -48,6 +48,13 @@ def repeated(text: str, tags: Sequence[tuple[str, float]] = ()) -> int:
     return count
 
 
+def repeats_words(text: str, n: int) -> bool:
+    """Whether the text says any `n` words twice, whatever their case and plural (0: never)."""
+    words = all_words(text)
+    grams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)] if n else []
+    return len(set(grams)) < len(grams)
+
+
 def payment(text: str, tags: Sequence[tuple[str, float]], decoding: Decoding) -> float:
     """What a text is paid beyond its normalised log-probability."""
     faults = invented(text, tags) + repeated(text, tags)
@@ -64,7 +71,8 @@ def rerank(
     """Indices of the hypotheses, best first, and the scores that rank them, in the given order.
 
     `sums` are log-probabilities, `lengths` numbers of tokens. Without a tag of positive weight, or
-    with `coverage` and `invention` both 0, nothing is paid.
+    with `coverage` and `invention` both 0, nothing is paid. Texts that say `no_repeat_ngram` words
+    twice all the same, in a spelling that the search did not foresee, come last.
     """
     tags = [(text, weight) for text, weight in tags if weight > 0]
     pays = bool(tags) and bool(decoding.coverage or decoding.invention)
@@ -73,4 +81,5 @@ def rerank(
         + (payment(text, tags, decoding) if pays else 0.0)
         for text, total, length in zip(texts, sums, lengths, strict=True)
     ]
-    return sorted(range(len(texts)), key=lambda index: -scores[index]), scores
+    again = [repeats_words(text, decoding.no_repeat_ngram) for text in texts]
+    return sorted(range(len(texts)), key=lambda index: (again[index], -scores[index])), scores

@@ -1,26 +1,44 @@
 #!/usr/bin/env bash
-# Makes checkpoints/audiogpt-small from nothing: renders grooves, embeds the clips, trains, and
-# evaluates. About two hours on two cores.
+# Makes checkpoints/audiogpt-small from nothing but its vocabulary: renders grooves, embeds the
+# clips, trains two teachers that read tags alone, has one of them write captions for the clips,
+# trains the captioner from it with both as teachers, and evaluates. About two hours on two cores.
 #   scripts/train_bundled.sh DATA WORK
 # DATA holds musiccaps.csv and incompetech/ (tracks.jsonl, catalogue.jsonl, audio/); WORK is a folder
 # for clips, embeddings and runs. Needs: apt-get install mma fluidsynth fluid-soundfont-gm
 # timgm6mb-soundfont default-jre-headless
+# A run that was cut off goes on where it was when the script is started again.
 set -euo pipefail
 DATA=$1 WORK=$2
 cd "$(dirname "$0")/.."
 PYTHON=${AUDIOGPT_VENV:-.venv}/bin/python
 # Freed memory stays with the process: each step needs the same again.
 export MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=8589934592
-SOURCES=(--musiccaps "$DATA/musiccaps.csv" --incompetech "$DATA/incompetech"
-  --grooves "$WORK/grooves" --embeddings "$WORK/embeddings")
+TEXTS=(--musiccaps "$DATA/musiccaps.csv" --incompetech "$DATA/incompetech")
+CLIPS=(--incompetech "$DATA/incompetech" --grooves "$WORK/grooves" --embeddings "$WORK/embeddings")
 
 [ -f "$WORK/grooves/grooves.jsonl" ] ||
   "$PYTHON" scripts/render_grooves.py --folder "$WORK/grooves" --clips 1100
-[ -f "$WORK/embeddings/grooves.npz" ] ||
-  "$PYTHON" -m audiogpt prepare-data --incompetech "$DATA/incompetech" --grooves "$WORK/grooves" \
-    --embeddings "$WORK/embeddings"
-"$PYTHON" -m audiogpt train-small "${SOURCES[@]}" --output "$WORK/small" --steps 4500 \
-  --evaluate_every 750 --save_every 750 --seed 42 --threads 2 --resume
+[ -f "$WORK/embeddings/heard.json" ] || "$PYTHON" -m audiogpt prepare-data "${CLIPS[@]}"
+
+# The vocabulary stays the checkpoint's own, so that all models speak the same tokens.
+teacher() {
+  "$PYTHON" -m audiogpt train-small "${TEXTS[@]}" --output "$WORK/teacher$1" --tags_only \
+    --vocabulary_of checkpoints/audiogpt-small --steps 3000 --evaluate_every 750 --save_every 750 \
+    --dropout 0.2 --seed "$1" --threads 1 --resume
+}
+[ -f "$WORK/teacher1/model/training.json" ] && [ -f "$WORK/teacher2/model/training.json" ] || {
+  teacher 1 &
+  teacher 2
+  wait %1
+}
+[ -f "$WORK/voiced.jsonl" ] ||
+  "$PYTHON" -m audiogpt voice-clips --checkpoint "$WORK/teacher1/model" "${CLIPS[@]}" \
+    --out "$WORK/voiced.jsonl" --threads 2
+"$PYTHON" -m audiogpt train-small --musiccaps "$DATA/musiccaps.csv" "${CLIPS[@]}" \
+  --voiced "$WORK/voiced.jsonl" --start "$WORK/teacher1/model" \
+  --teachers "$WORK/teacher1/model" "$WORK/teacher2/model" --output "$WORK/small" \
+  --steps 2000 --lr 6e-4 --dropout 0.15 --evaluate_every 500 --save_every 500 --seed 42 \
+  --threads 2 --resume
 "$PYTHON" -m audiogpt evaluate --checkpoint "$WORK/small/model" --dataset musiccaps \
   --data "$DATA/musiccaps.csv" --split test --inputs tags --out "$WORK/predictions.json"
 "$PYTHON" -m audiogpt check-behaviour --checkpoint "$WORK/small/model" \

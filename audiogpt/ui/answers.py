@@ -194,6 +194,7 @@ def first_message(captioner: Captioner) -> str:
             "decoding": dataclasses.asdict(captioner.default_decoding),
             "known_tags": list(captioner.known_tags()),
             "tags_as_text": captioner.tag_table is None,
+            "tags_ordered": any(branch.ordered for branch in captioner.config.branches),
             "longest": min(MAX_TOKENS, captioner.config.n_positions),
         }
     ).replace("<", "\\u003c")

@@ -16,7 +16,17 @@ function renderTags() {
     return sliderRow({
       name: tag.text, label: "Weight of the tag " + tag.text, value: tag.weight, note,
       input: (value) => { tag.weight = value; touchTags(); changed(); },
-      buttons: [h("button", {
+      buttons: [first.tags_ordered && h("button", {
+        type: "button", class: "x", disabled: index === 0, "aria-label": "Tell the tag " + tag.text + " earlier",
+        title: "Tell it earlier",
+        onclick: () => {
+          state.tags.splice(index - 1, 2, tag, state.tags[index - 1]);
+          touchTags();
+          renderTags();
+          by("tags").children[index - 1].querySelector("input").focus();
+          changed();
+        },
+      }, "\u2191"), h("button", {
         type: "button", class: "x", "aria-label": "Remove the tag " + tag.text,
         onclick: () => {
           state.tags.splice(index, 1);
@@ -137,6 +147,7 @@ function addArtist(name) {
 const FIELDS = [
   ["beams", "Beams", 1, 16, 1], ["n_best", "Captions to keep", 1, 16, 1],
   ["max_tokens", "Longest caption (tokens)", 1, first.longest, 1],
+  ["min_words", "Fewest words", 0, 500, 1],
   ["max_words", "Most words (0: any)", 0, 500, 1], ["length_penalty", "Length penalty", 0, 3, 0.1],
   ["no_repeat_ngram", "Never repeat n words", 0, 16, 1],
   ["coverage", "Bonus: tags\u2019 words", 0, 10, 0.05],
