@@ -89,7 +89,26 @@ class Limits:
         if self.banned is not None:
             items, vocabulary = self.banned.shape
             log_p.view(items, -1, vocabulary).masked_fill_(self.banned[:, None], -torch.inf)
-        self._follow_prefixes(log_p, tokens.shape[1])
+        begun = self._begun(log_p, tokens.shape[1])
+        said = self._forbid_repetition(log_p, tokens, finished)
+        for rows, token, kept in begun:  # whatever the limits say of it
+            rows.fill_(-torch.inf)
+            rows[:, token] = kept
+        return said
+
+    def _begun(self, log_p: Tensor, place: int) -> list[tuple[Tensor, int, Tensor]]:
+        """The rows of items that are to begin with a token at this place, it, and its log_p."""
+        beams = len(log_p) // max(1, len(self.prefixes))
+        begun = []
+        for item, prefix in enumerate(self.prefixes):
+            if place < len(prefix):
+                rows = log_p[item * beams : (item + 1) * beams]
+                begun.append((rows, prefix[place], rows[:, prefix[place]].clone()))
+        return begun
+
+    def _forbid_repetition(
+        self, log_p: Tensor, tokens: Tensor, finished: Tensor
+    ) -> list[Said | None]:
         if self.words is not None:
             return self._forbid_words(self.words, log_p, tokens, finished)
         n = self.decoding.no_repeat_ngram
@@ -100,15 +119,6 @@ class Limits:
             sequence, place = repeats.nonzero(as_tuple=True)
             log_p[sequence, grams[sequence, place, -1]] = -torch.inf
         return [None] * len(tokens)
-
-    def _follow_prefixes(self, log_p: Tensor, place: int) -> None:
-        rows = len(log_p) // max(1, len(self.prefixes))
-        for item, prefix in enumerate(self.prefixes):
-            if place < len(prefix):
-                mine = log_p[item * rows : (item + 1) * rows]
-                kept = mine[:, prefix[place]].clone()
-                mine.fill_(-torch.inf)
-                mine[:, prefix[place]] = kept
 
     def _forbid_words(
         self, words: TokenWords, log_p: Tensor, tokens: Tensor, finished: Tensor

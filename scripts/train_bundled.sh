@@ -24,7 +24,7 @@ CLIPS=(--incompetech "$DATA/incompetech" --grooves "$WORK/grooves" --embeddings 
 teacher() {
   "$PYTHON" -m audiogpt train-small "${TEXTS[@]}" --output "$WORK/teacher$1" --tags_only \
     --vocabulary_of checkpoints/audiogpt-small --steps 3000 --evaluate_every 750 --save_every 750 \
-    --dropout 0.2 --seed "$1" --threads 1 --resume
+    --dropout 0.2 --select loss --seed "$1" --threads 1 --resume
 }
 [ -f "$WORK/teacher1/model/training.json" ] && [ -f "$WORK/teacher2/model/training.json" ] || {
   teacher 1 &

@@ -38,6 +38,7 @@ class OpenDataOptions:
     max_grad_norm: float = 1.0
     evaluate_every: int = 250
     save_every: int = 250
+    select: str = "cider"  # what chooses the checkpoint that is kept: cider, or loss
     patience: int = 0  # evaluations without a better CIDEr; 0: never stop early
     bf16: bool = True
     seed: int = 42

@@ -14,6 +14,7 @@ CHOICES = {
     "optimizer_type": ("adamw", "adam"),
     "formatting": ("standard", "title_only", "description_only", "delimiter"),
     "fusion": ("sum", "gated", "meshed"),
+    "select": ("cider", "loss"),
 }
 HELP = {
     "features_path": "HDF5 file: <id>_features of images, or <id>_audio and <id>_tags of playlists",

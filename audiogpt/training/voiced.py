@@ -46,7 +46,7 @@ def openings(facts: Sequence[str]) -> list[str]:
     if kinds["tempo"]:
         tempo = re.sub(r" ?tempo", "", kinds["tempo"][0])
         found += [
-            f"The song is an instrumental. The song is {tempo} in tempo with",
+            f"The song is {tempo} tempo with",
             f"This music is instrumental. The tempo is {tempo} with",
         ]
     return found
