@@ -43,7 +43,6 @@ class Steering:
     `max_words` is not kept; `guidance` adds to the scores of beams."""
 
     forbidden: Sequence[Sequence[int]] = ()  # per item, ids that it must not contain
-    prefixes: Sequence[Sequence[int]] = ()  # per item, ids that it begins with
     words: TokenWords | None = None
     guidance: Guidance | None = None
 
@@ -92,7 +91,6 @@ def decode(
         steering.words,
         eos,
         None if decoding.method == "sample" else InTime(context.batch),
-        steering.prefixes,
     )
     steps = run(model, context, decoding, seeds, eos, limits, steering.guidance)
     while True:

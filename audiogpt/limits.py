@@ -79,7 +79,6 @@ class Limits:
     words: TokenWords | None
     eos: int
     in_time: InTime | None = None
-    prefixes: Sequence[Sequence[int]] = ()  # per item, the tokens that it begins with
 
     def forbid(self, log_p: Tensor, tokens: Tensor, finished: Tensor) -> list[Said | None]:
         """Set log_p (N, V) to -inf where a token may not follow `tokens` (N, T).
@@ -89,26 +88,6 @@ class Limits:
         if self.banned is not None:
             items, vocabulary = self.banned.shape
             log_p.view(items, -1, vocabulary).masked_fill_(self.banned[:, None], -torch.inf)
-        begun = self._begun(log_p, tokens.shape[1])
-        said = self._forbid_repetition(log_p, tokens, finished)
-        for rows, token, kept in begun:  # whatever the limits say of it
-            rows.fill_(-torch.inf)
-            rows[:, token] = kept
-        return said
-
-    def _begun(self, log_p: Tensor, place: int) -> list[tuple[Tensor, int, Tensor]]:
-        """The rows of items that are to begin with a token at this place, it, and its log_p."""
-        beams = len(log_p) // max(1, len(self.prefixes))
-        begun = []
-        for item, prefix in enumerate(self.prefixes):
-            if place < len(prefix):
-                rows = log_p[item * beams : (item + 1) * beams]
-                begun.append((rows, prefix[place], rows[:, prefix[place]].clone()))
-        return begun
-
-    def _forbid_repetition(
-        self, log_p: Tensor, tokens: Tensor, finished: Tensor
-    ) -> list[Said | None]:
         if self.words is not None:
             return self._forbid_words(self.words, log_p, tokens, finished)
         n = self.decoding.no_repeat_ngram

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes checkpoints/audiogpt-small from nothing but its vocabulary: renders grooves, embeds the
-# clips, trains two teachers that read tags alone, has one of them write captions for the clips,
-# trains the captioner from it with both as teachers, and evaluates. About two hours on two cores.
+# clips, trains two teachers that read tags alone, and from the first of them the captioner, with both
+# as teachers; then evaluates. About two hours on two cores.
 #   scripts/train_bundled.sh DATA WORK
 # DATA holds musiccaps.csv and incompetech/ (tracks.jsonl, catalogue.jsonl, audio/); WORK is a folder
 # for clips, embeddings and runs. Needs: apt-get install mma fluidsynth fluid-soundfont-gm
@@ -31,13 +31,10 @@ teacher() {
   teacher 2
   wait %1
 }
-[ -f "$WORK/voiced.jsonl" ] ||
-  "$PYTHON" -m audiogpt voice-clips --checkpoint "$WORK/teacher1/model" "${CLIPS[@]}" \
-    --out "$WORK/voiced.jsonl" --threads 2
 "$PYTHON" -m audiogpt train-small --musiccaps "$DATA/musiccaps.csv" "${CLIPS[@]}" \
-  --voiced "$WORK/voiced.jsonl" --start "$WORK/teacher1/model" \
+  --start "$WORK/teacher1/model" \
   --teachers "$WORK/teacher1/model" "$WORK/teacher2/model" --output "$WORK/small" \
-  --steps 2000 --lr 6e-4 --dropout 0.15 --evaluate_every 500 --save_every 500 --seed 42 \
+  --distillation 0.6 --select loss --steps 2500 --lr 7e-4 --dropout 0.15 --evaluate_every 625 --save_every 625 --seed 42 \
   --threads 2 --resume
 "$PYTHON" -m audiogpt evaluate --checkpoint "$WORK/small/model" --dataset musiccaps \
   --data "$DATA/musiccaps.csv" --split test --inputs tags --out "$WORK/predictions.json"

@@ -1,20 +1,21 @@
-"""Limits of the search: captions end in time with a whole sentence, not too early, as begun."""
+"""Limits of the search: captions end in time with a whole sentence, and not too early."""
 
 from __future__ import annotations
 
-import torch
-from conftest import ROOT, tiny_config, tiny_model
+import dataclasses
 
-from audiogpt.context import FeatureRows
-from audiogpt.decoding import Steering, decode_all
-from audiogpt.limits import InTime
-from audiogpt.request import Decoding
+import torch
+from conftest import ROOT
+
+from audiogpt.limits import InTime, Limits
+from audiogpt.pipeline import Captioner
+from audiogpt.request import CaptionRequest, Decoding, Tag
 from audiogpt.token_words import TokenWords
 from audiogpt.tokenizer import CaptionTokenizer
 
 TOKENIZER = CaptionTokenizer.from_folder(ROOT / "checkpoints" / "audiogpt-small")
 WORDS = TokenWords(TOKENIZER)
-EOS = 0
+EOS = TOKENIZER.eos_id
 
 
 def test_what_could_have_ended_is_there_where_all_else_is_lost() -> None:
@@ -31,37 +32,43 @@ def test_what_could_have_ended_is_there_where_all_else_is_lost() -> None:
     assert torch.equal(tokens, torch.full((2, 2, 4), 9))
 
 
-def _search(seed: int, prefix: str, *, end: float = -2.0, **settings) -> list[str]:
-    """Descriptions by a random model with the bundled vocabulary that rambles, or likes to end."""
-    size = TOKENIZER.vocab_size
-    model = tiny_model(tiny_config(vocab_size=size, n_positions=160), seed=seed)
-    with torch.no_grad():
-        model.transformer.ln_f.bias.normal_(generator=torch.Generator().manual_seed(seed))
-        direction = model.transformer.ln_f.bias / model.transformer.ln_f.bias.norm()
-        model.transformer.wte.weight[EOS] += end * direction
-    values = torch.randn(2, 3, 256, generator=torch.Generator().manual_seed(seed))
-    context = model.encode({"audio": FeatureRows(values, torch.ones(2, 3))})
-    prefixes = [TOKENIZER.encode(f"<title> Calm Song <description> {prefix}")] * 2
-    decoding = Decoding(beams=3, n_best=3, max_tokens=120, **settings)
-    steering = Steering(words=WORDS, prefixes=prefixes)
-    found = decode_all(model, context, decoding, steering=steering)
-    texts = [TOKENIZER.decode(found.ids(item, 0, EOS)) for item in range(2)]
-    return [text.split("<description> ")[1].removesuffix(TOKENIZER.decode([EOS])) for text in texts]
+def _allowed(limits: Limits, *texts: str) -> torch.Tensor:
+    """Which tokens may follow each text, of one hypothesis per item: bool (N, V)."""
+    ids = [TOKENIZER.encode(f"<title> Calm <description> {text}") for text in texts]
+    length = max(len(part) for part in ids)
+    tokens = torch.tensor([[ids_[0]] * (length - len(ids_)) + ids_ for ids_ in ids])
+    log_p = torch.full((len(texts), TOKENIZER.vocab_size), -1.0)
+    limits.forbid(log_p, tokens, torch.zeros(len(texts), dtype=torch.bool))
+    return log_p.isfinite()
 
 
-def test_captions_end_with_a_sentence_within_the_most_words() -> None:
-    begun = "A slow song is calm and soft and very sad."
-    for seed in range(3):
-        rambling = _search(seed, begun)
-        assert all(text.startswith(begun) and len(text.split()) > 14 for text in rambling)
-        assert all(
-            len(text.split()) <= 14 and text.endswith(".")
-            for text in _search(seed, begun, max_words=14)
-        )
+def test_hypotheses_end_neither_too_early_nor_too_late() -> None:
+    decoding = Decoding(min_words=8, max_words=12)
+    short, fine = "It is calm.", "It is a calm and a very soft song."
+    long = "It is a calm and a very soft song, played by a slow old piano"
+    in_time = InTime(3)
+    allowed = _allowed(Limits(None, decoding, WORDS, EOS, in_time), short, fine, long)
+    assert not allowed[0, EOS]  # too few words
+    assert allowed[0].sum() == TOKENIZER.vocab_size - 1
+    assert allowed[1].nonzero().tolist() == [[EOS]]  # no room for another sentence
+    assert allowed[2].all()  # too long, but the item has nothing else
+    in_time.offer(2, -1.0, torch.tensor([5, EOS]), torch.tensor([-1.0, -1.0]))
+    allowed = _allowed(Limits(None, decoding, WORDS, EOS, in_time), short, fine, long)
+    assert not allowed[2].any()  # given up: something could have ended in time
 
 
-def test_captions_do_not_end_before_the_fewest_words() -> None:
-    begun = "A slow song is calm."
-    for seed in range(3):
-        assert _search(seed, begun, end=20.0) == [begun, begun]
-        assert all(len(t.split()) >= 8 for t in _search(seed, begun, end=20.0, min_words=8))
+def test_whole_captions_keep_to_few_words() -> None:
+    captioner = Captioner.from_pretrained()
+    lists = [
+        ("rock", "electric guitar", "energetic", "male vocalist", "fast tempo", "live performance"),
+        ("violin", "cello", "classical", "sad", "slow tempo", "orchestra", "emotional"),
+        ("low quality", "shimmering hi hats", "mellow piano melody", "punchy kick", "passionate"),
+    ]
+    for most in (14, 20):
+        decoding = dataclasses.replace(captioner.default_decoding, min_words=8, max_words=most)
+        for tags in lists:
+            request = CaptionRequest(tags=tuple(Tag(text=t) for t in tags), decoding=decoding)
+            result = captioner.caption(request)
+            assert 8 <= len(result.description.split()) <= most
+            assert result.description.endswith(".")
+            assert not result.warnings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -41,12 +41,8 @@ def write_captions(
     *,
     batch_size: int = 32,
     seed: int = 0,
-    beginnings: Sequence[str] = (),
 ) -> Iterator[Written]:
-    """Captions in the order of the examples, as the pipeline writes and chooses them.
-
-    `beginnings`, one per example, are texts with which the captions begin.
-    """
+    """Captions in the order of the examples, as the pipeline writes and chooses them."""
     collate, words = Collator(model.config), TokenWords(tokenizer, model.config.vocab_size)
     eos = model.config.eos_token_id
     for start in range(0, len(examples), batch_size):
@@ -54,14 +50,12 @@ def write_captions(
         tags = [_tags(example, tokenizer) for example in batch]
         with torch.inference_mode():
             context = model.encode(as_rows(collate.rows(batch)))
-        steering = steer(words, tags, decoding, device=model.device)
-        begun = beginnings[start : start + batch_size]
         found = decode_all(
             model,
             context,
             decoding,
             seeds=[seed + start + i for i in range(len(batch))],
-            steering=replace(steering, prefixes=[tokenizer.encode(text) for text in begun]),
+            steering=steer(words, tags, decoding, device=model.device),
         )
         for item in range(len(batch)):
             written = []

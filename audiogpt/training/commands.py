@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add this package's commands to `python -m audiogpt`."""
     _add_prepare(subparsers)
-    _add_voice(subparsers)
     training_commands.add_commands(subparsers)
     _add_evaluate(subparsers)
     behaviour_command.add_command(subparsers)
@@ -46,42 +45,6 @@ def _prepare(options: argparse.Namespace) -> int:
             save_embeddings(embed_clips(clips), options.embeddings / f"{name}.npz")
             heard |= hear_clips(clips)
     (options.embeddings / "heard.json").write_text(json.dumps(heard), encoding="utf-8")
-    return 0
-
-
-def _add_voice(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("voice-clips", help="write captions for the training clips")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="a model that reads tags")
-    parser.add_argument("--incompetech", type=Path, required=True)
-    parser.add_argument("--grooves", type=Path, required=True)
-    parser.add_argument("--embeddings", type=Path, required=True, help="folder with heard.json")
-    parser.add_argument("--out", type=Path, required=True, help="JSON lines to write")
-    parser.add_argument("--draws", type=int, default=3, help="inputs drawn per track or groove")
-    parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--threads", type=int, default=0)
-    parser.set_defaults(run=_voice)
-
-
-def _voice(options: argparse.Namespace) -> int:
-    import torch
-
-    from audiogpt.training.embeddings import load_heard
-    from audiogpt.training.grooves import read_grooves
-    from audiogpt.training.incompetech import read_incompetech
-    from audiogpt.training.sources import with_heard
-    from audiogpt.training.voiced import save_voiced
-    from audiogpt.training.voicing import voice
-
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    tracks = [pair for pair in read_incompetech(options.incompetech, "train") if pair.audio]
-    pairs = with_heard(
-        [*tracks, *tracks, *tracks, *read_grooves(options.grooves, "train")],  # tracks are few
-        load_heard(options.embeddings / "heard.json"),
-    )
-    written = list(voice(pairs, options.checkpoint, draws=options.draws, seed=options.seed))
-    save_voiced(written, options.out)
-    print(f"{len(written)} captions for {len({v.clip for v in written})} clips")
     return 0
 
 

@@ -62,7 +62,6 @@ def train_open_data(options: OpenDataOptions) -> Path:
         incompetech=options.incompetech,
         grooves=options.grooves,
         heard=load_heard(options.embeddings / "heard.json") if options.embeddings else None,
-        voiced=options.voiced,
         seed=options.seed,
         tags_only=options.tags_only,
     )

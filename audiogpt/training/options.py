@@ -15,7 +15,6 @@ class OpenDataOptions:
     incompetech: Path | None = None
     grooves: Path | None = None
     embeddings: Path | None = None  # folder with incompetech.npz, grooves.npz and heard.json
-    voiced: Path | None = None  # captions for clips, written by voice-clips
     tags_only: bool = False  # a model of tags alone, to start from or to learn from
     start: Path | None = None  # checkpoint to go on from: its weights and vocabulary
     vocabulary_of: Path | None = None  # checkpoint whose vocabulary is used

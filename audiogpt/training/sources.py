@@ -15,16 +15,14 @@ from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.pairs import Pair
 from audiogpt.training.recombine import recombine
 from audiogpt.training.swaps import Swaps
-from audiogpt.training.voiced import read_voiced
 
 MIXTURE = {
     "musiccaps": 0.46,
     "recombined": 0.14,
     "composed": 0.13,
-    "clips": 0.07,
+    "clips": 0.11,
     "notes": 0.04,
-    "grooves": 0.06,
-    "voiced": 0.08,
+    "grooves": 0.10,
     "artists": 0.02,
 }
 """Probability of each source; those that are not given are left out and the rest rescaled."""
@@ -73,31 +71,27 @@ def read_sources(
     incompetech: Path | None = None,
     grooves: Path | None = None,
     heard: Mapping[str, Sequence[tuple[str, float]]] | None = None,
-    voiced: Path | None = None,
     seed: int = 0,
     tags_only: bool = False,
 ) -> Sources:
     """Read the training splits. `incompetech` and `grooves` are folders, and may be absent;
-    `heard` are the tagger's tags by clip, `voiced` a file of captions for clips; `tags_only` leaves
-    out all that needs other branches."""
+    `heard` are the tagger's tags by clip; `tags_only` leaves out all that needs other branches."""
     captions = read_musiccaps(musiccaps, "train")
     pairs: dict[str, Sequence[Pair]] = {"musiccaps": captions}
     pairs["recombined"] = recombine(captions, RECOMBINED, random.Random(f"{seed}-recombined"))
     if incompetech is not None:
         tracks = read_incompetech(incompetech, "train")
-        pairs["clips"] = with_heard([pair for pair in tracks if pair.audio], heard)
+        pairs["clips"] = _with_heard([pair for pair in tracks if pair.audio], heard)
         pairs["notes"] = [p for p in tracks if p.sentences and not (tags_only and p.audio)]
     if grooves is not None:
-        pairs["grooves"] = with_heard(read_grooves(grooves, "train"), heard)
-    if voiced is not None:
-        pairs["voiced"] = read_voiced(voiced)
+        pairs["grooves"] = _with_heard(read_grooves(grooves, "train"), heard)
     pairs["composed"] = _composed(captions, pairs, random.Random(seed))
     mixture = {name: share for name, share in MIXTURE.items() if not tags_only or name in TAGS_ONLY}
     swaps = Swaps.of(captions)
     return Sources(pairs=pairs, mixture=mixture, artists=not tags_only, swaps=swaps)
 
 
-def with_heard(
+def _with_heard(
     pairs: Sequence[Pair], heard: Mapping[str, Sequence[tuple[str, float]]] | None
 ) -> list[Pair]:
     """The pairs with the tagger's tags of their clips."""

@@ -54,8 +54,6 @@ def draw_view(pair: Pair, dice: random.Random, *, artists: bool = True) -> View:
         view = _faithful_view(pair, fit_length(pair.sentences), dice)
     elif pair.source == "composed":
         view = _composed_view(pair, dice)
-    elif pair.source == "voiced":
-        view = _voiced_view(pair, dice)
     elif pair.audio:
         view = _audio_view(pair, dice)
     else:
@@ -190,22 +188,12 @@ def _facts(pair: Pair, dice: random.Random, *, style: float, most: int) -> list[
     return list(dict.fromkeys(facts))[:most] or list(pair.tags[:2])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Told:
-    """A clip, the tags given with it, and the facts that its caption is to tell."""
-
-    clip: str
-    tags: tuple[tuple[str, float], ...]
-    facts: tuple[str, ...]
-    heard: bool = False  # the tags are the tagger's
-
-
-def draw_told(pair: Pair, dice: random.Random) -> Told:
+def _audio_view(pair: Pair, dice: random.Random) -> View:
     """A clip alone, with the tags that the tagger heard in it, or with tags that somebody knows."""
     clip = dice.choice(pair.audio)
     draw = dice.random()
     if draw < 0.35 and pair.heard.get(clip):
-        return _told_of_heard(pair, clip, dice)
+        return _heard_view(pair, clip, dice)
     facts = _facts(pair, dice, style=0.85, most=7)
     tags: list[tuple[str, float]] = []
     if draw > 0.7:
@@ -215,36 +203,19 @@ def draw_told(pair: Pair, dice: random.Random) -> Told:
         unsaid = [tag for tag in pair.tags if tag not in facts]
         if unsaid and dice.random() < 0.3:
             tags.append((dice.choice(unsaid), round(dice.uniform(0.0, 0.2), 2)))
-    return Told(clip=clip, tags=tuple(tags), facts=tuple(facts))
-
-
-def _audio_view(pair: Pair, dice: random.Random) -> View:
-    """A clip with composed sentences."""
-    told = draw_told(pair, dice)
-    sentences = compose(told.facts, dice)
-    if pair.sentences and not told.heard and dice.random() < 0.25:
+    sentences = compose(facts, dice)
+    if pair.sentences and dice.random() < 0.25:
         # The composer's own words, after a composed opening where tags have to be told.
-        sentences = (*sentences[: 2 if told.tags else dice.choice((0, 1))], *pair.sentences)
+        sentences = (*sentences[: 2 if tags else dice.choice((0, 1))], *pair.sentences)
     return View(
-        title=compose_title(told.facts, dice),
+        title=compose_title(facts, dice),
         description=" ".join(fit_length(sentences)),
-        tags=told.tags,
-        audio=told.clip,
-    )
-
-
-def _voiced_view(pair: Pair, dice: random.Random) -> View:
-    """A clip with a caption that a model wrote of its facts (see `voicing`)."""
-    clip = pair.audio[0]
-    return View(
-        title=compose_title(pair.tags, dice),
-        description=pair.description,
-        tags=tuple(pair.heard[clip]),
+        tags=tuple(tags),
         audio=clip,
     )
 
 
-def _told_of_heard(pair: Pair, clip: str, dice: random.Random) -> Told:
+def _heard_view(pair: Pair, clip: str, dice: random.Random) -> View:
     """As a user meets it: the tagger's tags at their confidences, some moved, removed or added.
 
     The tags lead; of what only the audio tells, moods and some instruments are added.
@@ -263,7 +234,12 @@ def _told_of_heard(pair: Pair, clip: str, dice: random.Random) -> Told:
     told = list(dict.fromkeys(told))[:7]
     told += more[: max(dice.choice((0, 1, 2)), 2 - len(told))]
     dice.shuffle(tags)
-    return Told(clip=clip, tags=tuple(tags), facts=tuple(told), heard=True)
+    return View(
+        title=compose_title(told, dice),
+        description=" ".join(fit_length(compose(told, dice))),
+        tags=tuple(tags),
+        audio=clip,
+    )
 
 
 def _notes_view(pair: Pair, dice: random.Random) -> View:
