@@ -27,7 +27,7 @@ from audiogpt.training.pairs import Pair
 from audiogpt.training.sources import Sources, read_sources
 from audiogpt.training.teachers import Teachers, adopt
 from audiogpt.training.titles import compose_title
-from audiogpt.training.trainer import CaptionTrainer, last_checkpoint
+from audiogpt.training.trainer import CaptionTrainer, last_checkpoint, trainer_arguments
 from audiogpt.training.validation import Validation
 from audiogpt.training.views import View
 from audiogpt.training.vocabulary import train_vocabulary
@@ -76,7 +76,16 @@ def train_open_data(options: OpenDataOptions) -> Path:
     if options.start:
         adopt(model, from_pretrained(options.start))
     average = WeightAverage(model, decay=options.average_decay)
-    arguments = _arguments(options)
+    arguments = step_arguments(
+        options,
+        save_every=options.save_every,
+        weight_decay=options.weight_decay,
+        adam_beta2=0.98,
+        lr_scheduler_type="cosine",
+        logging_steps=25,
+        metric_for_best_model=options.select,
+        greater_is_better=options.select == "cider",
+    )
     trainer = CaptionTrainer(
         model=CaptioningLoss(
             model,
@@ -100,19 +109,16 @@ def train_open_data(options: OpenDataOptions) -> Path:
         data_collator=Collator(model.config),
         callbacks=[EarlyStoppingCallback(options.patience)] if options.patience else [],
     )
-    resumed = last_checkpoint(options.output) if options.resume else None
     logger.info("%.1f M parameters", sum(p.numel() for p in model.parameters()) / 1e6)
-    trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
-    if best := trainer.state.best_model_checkpoint:
-        average.load(Path(best))
-    average.swap(model)
-    folder = options.output / "model"
-    if not trainer.is_world_process_zero():  # the others have the same weights
-        return folder
-    write_checkpoint(model, tokenizer, folder)
-    write_curve(trainer.state.log_history, folder)
-    (folder / "training.json").write_text(json.dumps(plain_options(options), indent=2) + "\n")
-    return folder
+    return finish_run(
+        trainer,
+        average,
+        model,
+        tokenizer,
+        options,
+        curve="training_curve",
+        settings="training.json",
+    )
 
 
 def make_config(options: OpenDataOptions, tokenizer: CaptionTokenizer) -> AudioGPTConfig:
@@ -143,9 +149,7 @@ def write_checkpoint(model: AudioGPT, tokenizer: CaptionTokenizer, folder: Path)
     tokenizer.save(folder)
 
 
-def write_curve(
-    history: list[dict[str, Any]], folder: Path, *, name: str = "training_curve"
-) -> None:
+def write_curve(history: list[dict[str, Any]], folder: Path, *, name: str) -> None:
     """The curve as `name`.csv and .png."""
     names = ["step", "loss", "reward", "learning_rate", "eval_loss", "eval_cider"]
     names += ["eval_tag_words_used", "eval_instruments_supported"]
@@ -212,33 +216,53 @@ def read_embeddings(options: OpenDataOptions | PolishOptions) -> dict[str, Any]:
     return rows
 
 
-def _arguments(options: OpenDataOptions) -> TrainingArguments:
-    return TrainingArguments(
-        output_dir=str(options.output),
+def step_arguments(
+    options: OpenDataOptions | PolishOptions, *, save_every: int, **settings: Any
+) -> TrainingArguments:
+    """The arguments of a run that is counted in steps."""
+    return trainer_arguments(
+        options.output,
         max_steps=options.steps,
         per_device_train_batch_size=options.batch_size,
         learning_rate=options.lr,
-        weight_decay=options.weight_decay,
-        adam_beta2=0.98,
         max_grad_norm=options.max_grad_norm,
-        lr_scheduler_type="cosine",
         warmup_steps=options.warmup,
         bf16=options.bf16,
-        use_cpu=not torch.cuda.is_available(),
         seed=options.seed,
-        logging_steps=25,
         eval_strategy="steps",
         eval_steps=options.evaluate_every,
         save_strategy="steps",
-        save_steps=options.save_every,
-        save_total_limit=2,
-        metric_for_best_model=options.select,
-        greater_is_better=options.select == "cider",
-        report_to=["tensorboard"],
-        remove_unused_columns=False,
-        label_names=["labels"],
-        dataloader_num_workers=0,
+        save_steps=save_every,
+        **settings,
     )
+
+
+def finish_run(
+    trainer: CaptionTrainer,
+    average: WeightAverage,
+    model: AudioGPT,
+    tokenizer: CaptionTokenizer,
+    options: OpenDataOptions | PolishOptions,
+    *,
+    curve: str,
+    settings: str,
+) -> Path:
+    """Train, then write the averaged weights of the best checkpoint, the curve and the settings.
+
+    Returns their folder; of several processes the first one writes.
+    """
+    resumed = last_checkpoint(options.output) if options.resume else None
+    trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    if best := trainer.state.best_model_checkpoint:
+        average.load(Path(best))
+    average.swap(model)
+    folder = options.output / "model"
+    if trainer.is_world_process_zero():  # the others have the same weights
+        write_checkpoint(model, tokenizer, folder)
+        write_curve(trainer.state.log_history, folder, name=curve)
+        text = json.dumps(plain_options(options), indent=2) + "\n"
+        (folder / settings).write_text(text, encoding="utf-8")
+    return folder
 
 
 def plain_options(options: OpenDataOptions | PolishOptions) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 
 import torch
-from transformers import TrainingArguments, set_seed
+from transformers import set_seed
 
 from audiogpt.checkpoints import from_pretrained
 from audiogpt.tokenizer import CaptionTokenizer
@@ -17,17 +16,15 @@ from audiogpt.training.dataset import ScheduledViews, make_example
 from audiogpt.training.losses import CaptioningLoss
 from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.open_data import (
-    plain_options,
+    finish_run,
     read_embeddings,
+    step_arguments,
     validation_set,
-    write_checkpoint,
-    write_curve,
 )
 from audiogpt.training.options import PolishOptions
 from audiogpt.training.rewards import Reward, RewardWeights
 from audiogpt.training.scst import Rewarded, RewardedCollator, RewardedExample, SelfCriticalTrainer
 from audiogpt.training.sources import read_sources
-from audiogpt.training.trainer import last_checkpoint
 from audiogpt.training.views import LONGEST, View
 
 LONGEST_WRITTEN = 100  # tokens of a drawn caption
@@ -64,7 +61,12 @@ def polish_open_data(options: PolishOptions) -> Path:
         for pair in (*rows, *sources.pairs["recombined"][: len(rows)])
         if pair.tags and len(pair.description.split()) <= LONGEST
     ]
-    arguments = _arguments(options)
+    arguments = step_arguments(
+        options,
+        save_every=options.evaluate_every,
+        lr_scheduler_type="constant_with_warmup",
+        logging_steps=10,
+    )
     count = options.steps * options.batch_size * arguments.world_size
     ordinary = ScheduledViews(
         sources,
@@ -90,18 +92,15 @@ def polish_open_data(options: PolishOptions) -> Path:
         train_dataset=Rewarded(items, _order(len(items), count, options.seed), ordinary),
         data_collator=RewardedCollator(Collator(model.config)),
     )
-    resumed = last_checkpoint(options.output) if options.resume else None
-    trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
-    if best := trainer.state.best_model_checkpoint:
-        average.load(Path(best))
-    average.swap(model)
-    folder = options.output / "model"
-    if not trainer.is_world_process_zero():
-        return folder
-    write_checkpoint(model, tokenizer, folder)
-    write_curve(trainer.state.log_history, folder, name="polish_curve")
-    (folder / "polish.json").write_text(json.dumps(plain_options(options), indent=2) + "\n")
-    return folder
+    return finish_run(
+        trainer,
+        average,
+        model,
+        tokenizer,
+        options,
+        curve="polish_curve",
+        settings="polish.json",
+    )
 
 
 def _order(items: int, count: int, seed: int) -> list[int]:
@@ -111,28 +110,3 @@ def _order(items: int, count: int, seed: int) -> list[int]:
     while len(order) < count:
         order += dice.sample(range(items), items)
     return order[:count]
-
-
-def _arguments(options: PolishOptions) -> TrainingArguments:
-    return TrainingArguments(
-        output_dir=str(options.output),
-        max_steps=options.steps,
-        per_device_train_batch_size=options.batch_size,
-        learning_rate=options.lr,
-        max_grad_norm=options.max_grad_norm,
-        lr_scheduler_type="constant_with_warmup",
-        warmup_steps=options.warmup,
-        bf16=options.bf16,
-        use_cpu=not torch.cuda.is_available(),
-        seed=options.seed,
-        logging_steps=10,
-        eval_strategy="steps",
-        eval_steps=options.evaluate_every,
-        save_strategy="steps",
-        save_steps=options.evaluate_every,
-        save_total_limit=2,
-        metric_for_best_model="cider",
-        report_to=["tensorboard"],
-        remove_unused_columns=False,
-        label_names=["labels"],
-    )

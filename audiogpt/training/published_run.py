@@ -42,7 +42,12 @@ from audiogpt.training.published_data import (
 )
 from audiogpt.training.rewards import Reward, RewardWeights
 from audiogpt.training.scst import Rewarded, RewardedCollator, RewardedExample, SelfCriticalTrainer
-from audiogpt.training.trainer import CaptionTrainer, best_checkpoint, last_checkpoint
+from audiogpt.training.trainer import (
+    CaptionTrainer,
+    best_checkpoint,
+    last_checkpoint,
+    trainer_arguments,
+)
 from audiogpt.training.validation import Validation
 from audiogpt.training.vocabulary import train_vocabulary
 
@@ -247,8 +252,8 @@ def _run_phase(trainer: CaptionTrainer, options: PublishedOptions, folder: Path)
 def _arguments(
     options: PublishedOptions, folder: Path, *, lr: float, epochs: float
 ) -> TrainingArguments:
-    return TrainingArguments(
-        output_dir=str(folder),
+    return trainer_arguments(
+        folder,
         num_train_epochs=epochs,
         per_device_train_batch_size=options.batch_size,
         gradient_accumulation_steps=options.gradient_accumulation_steps,
@@ -257,17 +262,10 @@ def _arguments(
         max_grad_norm=options.max_grad_norm,
         lr_scheduler_type="linear",
         bf16=options.bf16,
-        use_cpu=not torch.cuda.is_available(),
         seed=options.random_seed,
         logging_steps=10,
         eval_strategy="epoch",
         save_strategy="epoch",
-        save_total_limit=2,
-        metric_for_best_model="cider",
-        greater_is_better=True,
-        report_to=["tensorboard"],
-        remove_unused_columns=False,
-        label_names=["labels"],
         dataloader_num_workers=options.workers,
     )
 

@@ -19,6 +19,20 @@ from audiogpt.training.validation import Validation
 logger = logging.getLogger(__name__)
 
 
+def trainer_arguments(folder: Path, **settings: Any) -> TrainingArguments:
+    """What all runs have in common, and `settings`; the best checkpoint is the one by CIDEr."""
+    common: dict[str, Any] = {
+        "metric_for_best_model": "cider",
+        "greater_is_better": True,
+        "save_total_limit": 2,
+        "use_cpu": not torch.cuda.is_available(),
+        "report_to": ["tensorboard"],
+        "remove_unused_columns": False,
+        "label_names": ["labels"],
+    }
+    return TrainingArguments(output_dir=str(folder), **{**common, **settings})
+
+
 class CaptionTrainer(Trainer):
     """Trainer that walks the schedule in order and validates by captions.
 
