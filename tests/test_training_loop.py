@@ -207,3 +207,30 @@ def test_rows_reach_the_model_as_their_own_types() -> None:
     rows = as_rows(Collator(model.config).rows(EXAMPLES))
     context = model.encode(rows)
     assert context.n_rows == (3, 3, 1)
+
+
+def test_a_captioner_starts_from_a_teacher_and_learns_from_it(tmp_path: Path) -> None:
+    caps = write_musiccaps(tmp_path / "caps.csv", rows=230)
+    teacher = train_open_data(
+        _options(tmp_path / "teacher", caps, tags_only=True, select="loss", steps=40)
+    )
+    assert from_pretrained(teacher).config.branch_names == ("tags",)
+    student = train_open_data(
+        _options(
+            tmp_path / "student",
+            caps,
+            start=teacher,
+            teachers=(teacher, teacher),
+            distillation=0.9,
+            steps=1,
+            lr=0.0,
+            average_decay=0.0,
+            evaluate_every=1,
+        )
+    )
+    model = from_pretrained(student)
+    assert model.config.branch_names == ("audio", "tags", "artists")
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (student, teacher))
+    assert torch.equal(ours["transformer.wte.weight"], theirs["transformer.wte.weight"])
+    settings = json.loads((student / "training.json").read_text())
+    assert settings["teachers"] == ["model", "model"]
