@@ -123,6 +123,17 @@ def test_moving_a_tag_changes_caption_and_chart(page, size):
     screenshot(page, f"steer-{size}")
 
 
+def test_a_tag_can_be_told_earlier(page):
+    for tag in ("country", "sad", "violin"):
+        add_tag(page, tag)
+    wait_done(page)
+    expect(page.get_by_role("button", name="Tell the tag country earlier")).to_be_disabled()
+    page.get_by_role("button", name="Tell the tag violin earlier").click()
+    wait_done(page)
+    assert part(page, "tags").locator(".name").all_inner_texts() == ["country", "violin", "sad"]
+    expect(page.get_by_label("Weight of the tag violin")).to_be_focused()
+
+
 def test_arrow_keys_recaption_too(page):
     try_example(page)
     tag = page.get_by_label(re.compile("^Weight of the tag")).first
