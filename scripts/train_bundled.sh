@@ -28,16 +28,17 @@ teacher() {
 }
 [ -f "$WORK/teacher1/model/training.json" ] && [ -f "$WORK/teacher2/model/training.json" ] || {
   teacher 1 &
+  first=$!
   teacher 2
-  wait %1
+  wait "$first"
 }
 "$PYTHON" -m audiogpt train-small --musiccaps "$DATA/musiccaps.csv" "${CLIPS[@]}" \
   --start "$WORK/teacher1/model" \
   --teachers "$WORK/teacher1/model" "$WORK/teacher2/model" --output "$WORK/small" \
-  --distillation 0.6 --select loss --steps 2500 --lr 7e-4 --dropout 0.15 --evaluate_every 625 --save_every 625 --seed 42 \
-  --threads 2 --resume
+  --distillation 0.6 --select loss --steps 2500 --lr 7e-4 --dropout 0.15 --evaluate_every 625 \
+  --save_every 625 --seed 42 --threads 2 --resume
 "$PYTHON" -m audiogpt evaluate --checkpoint "$WORK/small/model" --dataset musiccaps \
-  --data "$DATA/musiccaps.csv" --split test --inputs tags --out "$WORK/predictions.json"
+  --data "$DATA/musiccaps.csv" --split test --inputs tags --out "$WORK/predictions.json" --threads 1
 "$PYTHON" -m audiogpt check-behaviour --checkpoint "$WORK/small/model" \
   --musiccaps "$DATA/musiccaps.csv" --incompetech "$DATA/incompetech" \
   --embeddings "$WORK/embeddings"

@@ -233,4 +233,4 @@ def test_a_captioner_starts_from_a_teacher_and_learns_from_it(tmp_path: Path) ->
     ours, theirs = (load_file(folder / "model.safetensors") for folder in (student, teacher))
     assert torch.equal(ours["transformer.wte.weight"], theirs["transformer.wte.weight"])
     settings = json.loads((student / "training.json").read_text())
-    assert settings["teachers"] == ["model", "model"]
+    assert settings["teachers"] == ["teacher/model", "teacher/model"]

@@ -40,10 +40,10 @@ DECODING = {
     "max_tokens": 112,
     "min_words": 8,
     "max_words": 60,
-    "length_penalty": 1.5,
+    "length_penalty": 1.7,
     "no_repeat_ngram": 3,
-    "coverage": 0.4,
-    "invention": 0.025,
+    "coverage": 0.2,
+    "invention": 0.012,
 }
 
 
@@ -271,6 +271,8 @@ def plain_options(options: OpenDataOptions | PolishOptions) -> dict[str, Any]:
     def plain(value: Any) -> Any:
         if isinstance(value, tuple):
             return [plain(part) for part in value]
-        return value.name if isinstance(value, Path) else value
+        if isinstance(value, Path):  # a run's result is always called model
+            return f"{value.parent.name}/{value.name}" if value.name == "model" else value.name
+        return value
 
     return {name: plain(value) for name, value in asdict(options).items()}
