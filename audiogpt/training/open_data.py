@@ -40,10 +40,10 @@ DECODING = {
     "max_tokens": 112,
     "min_words": 8,
     "max_words": 60,
-    "length_penalty": 1.7,
+    "length_penalty": 1.5,
     "no_repeat_ngram": 3,
-    "coverage": 0.2,
-    "invention": 0.012,
+    "coverage": 0.4,
+    "invention": 0.025,
 }
 
 

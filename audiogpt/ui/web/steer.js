@@ -151,7 +151,7 @@ const FIELDS = [
   ["max_words", "Most words (0: any)", 0, 500, 1], ["length_penalty", "Length penalty", 0, 3, 0.1],
   ["no_repeat_ngram", "Never repeat n words", 0, 16, 1],
   ["coverage", "Bonus: tags\u2019 words", 0, 10, 0.05],
-  ["invention", "Malus: new instruments", 0, 10, 0.002],
+  ["invention", "Malus: new instruments", 0, 10, 0.005],
   ["temperature", "Temperature", 0.05, 5, 0.05], ["top_p", "Top p", 0.01, 1, 0.01],
 ];
 
