@@ -43,9 +43,10 @@ class TokenWords:
     def __init__(self, tokenizer: CaptionTokenizer, size: int | None = None) -> None:
         self.tokenizer = tokenizer
         self.size = tokenizer.vocab_size if size is None else size
-        self.special = frozenset(tokenizer.added)
+        # An artist's token stands for a name; the other added tokens are a caption's markers.
+        self.special = frozenset(tokenizer.added) - frozenset(tokenizer.artist_ids)
         self.texts = [
-            "" if index in self.special else tokenizer.decode([index]) for index in range(self.size)
+            "" if index in self.special else self._text(index) for index in range(self.size)
         ]
         self.description_id = tokenizer.token_id(DESCRIPTION)
         # Beginning with a space, a mark or nothing at all: what came before is a whole word.
@@ -58,6 +59,10 @@ class TokenWords:
         for index, text in enumerate(self.texts):
             if piece := _letters(text):
                 (self._first if self.begins[index] else self._inner)[piece].append(index)
+
+    def _text(self, index: int) -> str:
+        rank = self.tokenizer.artist_ids.get(index)
+        return self.tokenizer.decode([index]) if rank is None else f" artist{rank}"
 
     @cached_property
     def boundary(self) -> Tensor:

@@ -72,3 +72,10 @@ def test_whole_captions_keep_to_few_words() -> None:
             assert 8 <= len(result.description.split()) <= most
             assert result.description.endswith(".")
             assert not result.warnings
+
+
+def test_an_artist_counts_as_a_word_and_does_not_begin_the_caption_anew() -> None:
+    said = WORDS.read(TOKENIZER.encode("<title> Calm <description> A song by artist0 and artist1."))
+    assert said.spaced == 6
+    assert said.words == ["a", "song", "by", "artist0", "and", "artist1"]
+    assert said.ended

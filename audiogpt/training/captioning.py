@@ -55,7 +55,13 @@ def write_captions(
             context,
             decoding,
             seeds=[seed + start + i for i in range(len(batch))],
-            steering=steer(words, tags, decoding, device=model.device),
+            steering=steer(
+                words,
+                tags,
+                decoding,
+                device=model.device,
+                forbidden=[_unnamed(example, tokenizer) for example in batch],
+            ),
         )
         for item in range(len(batch)):
             written = []
@@ -91,6 +97,14 @@ def choose(
         decoding,
     )
     return finished[order[0]]
+
+
+def _unnamed(example: Example, tokenizer: CaptionTokenizer) -> list[int]:
+    """The tokens of artists whom the example does not have, which the pipeline never writes."""
+    given = (example.features or {}).get("artists")
+    shares = example.shares if given is None else given[0]
+    named = sum(share > 0 for share in shares)
+    return [token for token, rank in tokenizer.artist_ids.items() if rank >= named]
 
 
 def _tags(example: Example, tokenizer: CaptionTokenizer) -> list[tuple[str, float]]:
