@@ -44,7 +44,8 @@ class TokenWords:
         self.tokenizer = tokenizer
         self.size = tokenizer.vocab_size if size is None else size
         # An artist's token stands for a name; the other added tokens are a caption's markers.
-        self.special = frozenset(tokenizer.added) - frozenset(tokenizer.artist_ids)
+        self.artists = {token: f"artist{rank}" for token, rank in tokenizer.artist_ids.items()}
+        self.special = frozenset(tokenizer.added) - frozenset(self.artists)
         self.texts = [
             "" if index in self.special else self._text(index) for index in range(self.size)
         ]
@@ -61,8 +62,8 @@ class TokenWords:
                 (self._first if self.begins[index] else self._inner)[piece].append(index)
 
     def _text(self, index: int) -> str:
-        rank = self.tokenizer.artist_ids.get(index)
-        return self.tokenizer.decode([index]) if rank is None else f" artist{rank}"
+        name = self.artists.get(index)
+        return self.tokenizer.decode([index]) if name is None else f" {name}"
 
     @cached_property
     def boundary(self) -> Tensor:
@@ -99,17 +100,21 @@ class TokenWords:
         return Said([fold(word) for word in words], spaced, ended, open_)
 
     def repeating(self, said: Said, n: int) -> list[int]:
-        """Tokens that would begin the last word of `n` words which the text has already."""
+        """Tokens that would begin the last word of `n` words which the text has already, and
+        artists whom it has named."""
         words = said.words
-        if n == 0 or len(words) < n:
+        if n == 0:
             return []
+        named = [token for token, name in self.artists.items() if name in words]
+        if len(words) < n:
+            return named
         tail = words[len(words) - n + 1 :]
         again = {
             words[place + n - 1]
             for place in range(len(words) - n + 1)
             if words[place : place + n - 1] == tail
         }
-        tokens: list[int] = []
+        tokens = named
         for word in sorted(again):
             first, inner = self._beginnings(word)
             tokens += first + inner if said.open else first

@@ -79,3 +79,8 @@ def test_an_artist_counts_as_a_word_and_does_not_begin_the_caption_anew() -> Non
     assert said.spaced == 6
     assert said.words == ["a", "song", "by", "artist0", "and", "artist1"]
     assert said.ended
+    ids = [TOKENIZER.token_id(f"artist{rank}") for rank in range(3)]
+    banned = WORDS.repeating(said, 3)
+    assert set(ids[:2]) <= set(banned)  # nobody is named twice
+    assert ids[2] not in banned
+    assert not WORDS.repeating(said, 0)
