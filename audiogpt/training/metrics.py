@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from audiogpt.reranking import repeats_words
 from audiogpt.words import all_words, instruments_supported, tag_words_used
 
 OVERLAP = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
@@ -85,7 +86,6 @@ def form(predictions: Sequence[str], known: Collection[str]) -> dict[str, float]
     percent distinct, vocabulary, mean words, percent of 8 to 60 words, percent that end with a
     stop, and percent with a word trigram twice."""
     words = [all_words(text) for text in predictions]
-    trigrams = [list(zip(w, w[1:], w[2:], strict=False)) for w in words]
     share = 100 / len(predictions)
     return {
         "novel": share * sum(text not in known for text in predictions),
@@ -95,7 +95,7 @@ def form(predictions: Sequence[str], known: Collection[str]) -> dict[str, float]
         "of 8 to 60 words": share * sum(8 <= len(text.split()) <= 60 for text in predictions),
         "whole sentences": share
         * sum(text.rstrip("\"'").endswith((".", "!", "?")) for text in predictions),
-        "repeated trigrams": share * sum(len(set(grams)) < len(grams) for grams in trigrams),
+        "repeated trigrams": share * sum(repeats_words(text, 3) for text in predictions),
     }
 
 

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
+from audiogpt.reranking import repeats_words
 from audiogpt.training.pairs import Pair
 from audiogpt.words import all_words, content_words, share_mentioned, word_set
 
@@ -64,10 +65,9 @@ def _join(first: Pair, second: Pair, dice: random.Random) -> Pair | None:
     if not any(which for _, which, _ in chosen):
         return None
     sentences = (first.sentences[0], *(sentence for _, _, sentence in chosen))
-    said = all_words(" ".join(sentences))
-    trigrams = list(zip(said, said[1:], said[2:], strict=False))
-    words = set(said)
-    if len(set(trigrams)) < len(trigrams):
+    text = " ".join(sentences)
+    words = set(all_words(text))
+    if repeats_words(text, 3):
         return None
     if any(one & words and other & words for one, other in CONTRARY):
         return None
