@@ -15,6 +15,7 @@ from torch import Tensor
 
 from audiogpt.config import AudioGPTConfig
 from audiogpt.layers import store_for_few_rows
+from audiogpt.length import LENGTHS_FILE, LengthModel
 from audiogpt.model import AudioGPT
 
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
@@ -131,10 +132,20 @@ def save_pretrained(
     return folder
 
 
+def read_lengths(folder: Path) -> LengthModel | None:
+    """What the checkpoint expects of lengths, if anything; raises CheckpointError."""
+    try:
+        return LengthModel.load(folder)
+    except (ValueError, OSError) as error:
+        raise CheckpointError(str(error)) from None
+
+
 def checkpoint_hash(folder: str | os.PathLike[str]) -> str:
-    """sha256 over config.json and model.safetensors: names the model that wrote a caption."""
+    """sha256 over config.json, model.safetensors and, where there is one, lengths.json: names the
+    model that wrote a caption."""
     digest = hashlib.sha256()
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
+    lengths = [LENGTHS_FILE] if (Path(folder) / LENGTHS_FILE).is_file() else []
+    for name in (CONFIG_FILE, WEIGHTS_FILE, *lengths):
         with (Path(folder) / name).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

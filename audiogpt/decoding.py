@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,10 +12,11 @@ from torch import Tensor
 from audiogpt.context import Context
 from audiogpt.guidance import Guidance, WeightedTags, wants_guidance
 from audiogpt.layers import Cache
+from audiogpt.length import LengthTerm
 from audiogpt.limits import InTime, Limits, banned_tokens
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
-from audiogpt.token_words import TokenWords
+from audiogpt.token_words import Said, TokenWords
 
 # The published code gives a finished beam's other continuations this score instead of -inf.
 FROZEN = -999.0
@@ -40,11 +41,17 @@ class Hypotheses:
 @dataclass(frozen=True)
 class Steering:
     """What decoding knows beside the model. Without `words`, `no_repeat_ngram` counts tokens, and
-    `max_words` is not kept; `guidance` adds to the scores of beams."""
+    `max_words` is not kept; `guidance` and `length` add to the scores of beams."""
 
     forbidden: Sequence[Sequence[int]] = ()  # per item, ids that it must not contain
     words: TokenWords | None = None
     guidance: Guidance | None = None
+    length: LengthTerm | None = None
+
+    @property
+    def reranked(self) -> bool:
+        """Whether finished hypotheses are ordered again by their texts."""
+        return self.guidance is not None or self.length is not None
 
 
 NO_STEERING = Steering()
@@ -57,13 +64,16 @@ def steer(
     *,
     device: torch.device | str = "cpu",
     forbidden: Sequence[Sequence[int]] = (),
+    targets: Sequence[float | None] = (),
 ) -> Steering:
-    """What the settings ask for, given the tags of each item."""
+    """What the settings ask for, given the tags of each item and the words to aim at."""
     guided = any(wants_guidance(decoding, some) for some in tags)
+    aimed = any(target is not None for target in targets)
     return Steering(
         forbidden=forbidden,
-        words=words if guided or decoding.counts_words else None,
+        words=words if guided or aimed or decoding.counts_words else None,
         guidance=Guidance(words, tags, decoding, device=device) if guided else None,
+        length=LengthTerm(targets, decoding.length, device=device) if aimed else None,
     )
 
 
@@ -91,17 +101,23 @@ def decode(
         steering.words,
         eos,
         None if decoding.method == "sample" else InTime(context.batch),
+        steering.length is not None,
     )
-    steps = run(model, context, decoding, seeds, eos, limits, steering.guidance)
+    steps = run(model, context, decoding, seeds, eos, limits, steering)
     while True:
         # inference mode must not leak into the caller between two steps
         with torch.inference_mode():
             state = next(steps, None)
         if state is None:
             return
-        if stop_early and not state.done and _settled(state, decoding):
+        if stop_early and not state.done and _settled(state, decoding, steering.reranked):
+            state = replace(state, done=True)
+        if state.done and limits.aimed and limits.in_time is not None:
             state = Hypotheses(
-                state.tokens, state.log_probabilities, state.scores, state.finished, True
+                *limits.in_time.compete(
+                    state.tokens, state.log_probabilities, state.scores, state.finished
+                ),
+                done=True,
             )
         yield state
         if state.done:
@@ -131,12 +147,12 @@ def decode_all(
     return deque(steps, maxlen=1)[0]
 
 
-def _settled(state: Hypotheses, decoding: Decoding) -> bool:
+def _settled(state: Hypotheses, decoding: Decoding, reranked: bool) -> bool:
     """Whether further steps leave the best `n_best` hypotheses of every item as they are."""
     if decoding.method == "sample":
         return bool(state.finished.all())
     n = min(decoding.n_best, state.finished.shape[1])
-    if decoding.coverage or decoding.invention:  # reranking chooses among all of them
+    if reranked:  # among all of them
         n = state.finished.shape[1]
     # Log-probabilities only fall, so an open hypothesis scores at most its sum over the largest
     # length it may reach.
@@ -153,10 +169,10 @@ def _beam_search(
     seeds: Sequence[int],
     eos: int,
     limits: Limits,
-    guidance: Guidance | None,
+    steering: Steering,
 ) -> Iterator[Hypotheses]:
     B, K, device = context.batch, decoding.beams, model.device
-    guided = guidance.start() if guidance is not None else None
+    guided = steering.guidance.start() if steering.guidance is not None else None
     frozen = -torch.inf if decoding.max_words else FROZEN
     length = min(decoding.max_tokens, model.config.n_positions)
     cache = Cache(model.config, B, length, device)
@@ -166,6 +182,7 @@ def _beam_search(
     sums = torch.zeros(B, 1, device=device)
     finished = torch.zeros(B, 1, dtype=torch.bool, device=device)
     lengths = torch.zeros(B, 1, device=device)
+    words = torch.zeros(B, 1, device=device)  # of each hypothesis, where the length term asks
     for step in range(length):
         log_p = model(last, context, cache=cache, last_only=True)[:, -1].log_softmax(-1)
         V = log_p.shape[-1]
@@ -181,6 +198,11 @@ def _beam_search(
         if guided is not None:
             payments = torch.where(finished[..., None], 0.0, guided.payments(log_p))  # (B, K, V)
             ranked = ranked + guided.total[..., None] + payments
+        if steering.length is not None:
+            words = _words(said, words)
+            ends = steering.length.ended(words)  # (B, K)
+            ranked = ranked + torch.where(finished, ends, steering.length.open(words))[..., None]
+            ranked[..., eos] += torch.where(finished, 0.0, ends - steering.length.open(words))
         limits.remember(said, ranked[..., eos], log_p[..., eos], tokens, history)
         scores, flat = ranked.view(B, -1).topk(min(K, ranked[0].numel()), dim=1)
         beam, word = flat // V, flat % V  # (B, K)
@@ -191,7 +213,7 @@ def _beam_search(
         added = torch.where(was_finished, 0.0, added)
         if guided is not None and payments is not None:
             guided = guided.advance(beam, word, payments.view(B, -1).gather(1, flat), added)
-        sums = totals.view(B, -1).gather(1, flat)
+        sums, words = totals.view(B, -1).gather(1, flat), words.gather(1, beam)
         history = torch.cat([_pick(history, beam), added[..., None]], dim=-1)
         tokens = torch.cat([_pick(tokens, beam), word[..., None]], dim=-1)
         # Where beams were dropped there may be too few to fill the places: those stay empty.
@@ -206,6 +228,15 @@ def _beam_search(
         yield Hypotheses(*shown, finished, step + 1 == length)
 
 
+def _words(said: Sequence[Said | None], before: Tensor) -> Tensor:
+    """Words of each hypothesis (B, K) now; `before`, for those that had ended."""
+    now = [
+        known if text is None else text.spaced
+        for text, known in zip(said, before.flatten().tolist(), strict=True)
+    ]
+    return torch.tensor(now, dtype=before.dtype, device=before.device).view_as(before)
+
+
 def _pick(values: Tensor, beam: Tensor) -> Tensor:
     """(B, K, T) -> (B, K', T): for each item the beams named by `beam` (B, K')."""
     return values.gather(1, beam[..., None].expand(-1, -1, values.shape[-1]))
@@ -218,7 +249,7 @@ def _sample(
     seeds: Sequence[int],
     eos: int,
     limits: Limits,
-    guidance: Guidance | None,
+    steering: Steering,
 ) -> Iterator[Hypotheses]:
     """Nucleus sampling (Holtzman et al., 2020): n_best independent draws per item.
 

@@ -37,7 +37,8 @@ def banned_tokens(model: AudioGPT, items: int, forbidden: Sequence[Sequence[int]
 class InTime:
     """Per item, the best hypothesis that could have ended within the most words.
 
-    It is the item's caption where all of its hypotheses run over.
+    It is the item's caption where all of its hypotheses run over. Where the search aims at a
+    length, it also competes with those that did end.
     """
 
     def __init__(self, items: int) -> None:
@@ -66,12 +67,40 @@ class InTime:
                 scores[item, 0] = self.scores[item]
         return tokens, history, scores
 
+    def compete(
+        self, tokens: Tensor, history: Tensor, scores: Tensor, finished: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Put it in the last place where it scores higher than what holds that, and sort each
+        item by score: (B, K, T) twice, (B, K) twice."""
+        tokens, history = tokens.clone(), history.clone()
+        scores, finished = scores.clone(), finished.clone()
+        for item, score in enumerate(self.scores):
+            mine, its = self.tokens[item], self.history[item]
+            if mine is None or its is None or score <= float(scores[item, -1]):
+                continue
+            length = len(mine)
+            same = (tokens[item, :, :length] == mine).all(-1) & finished[item]
+            if bool(same.any()):
+                continue
+            tokens[item, -1], history[item, -1] = 0, 0.0
+            tokens[item, -1, :length], history[item, -1, :length] = mine, its
+            scores[item, -1], finished[item, -1] = score, True
+        order = scores.argsort(dim=1, descending=True, stable=True)
+        wide = order[..., None].expand_as(tokens)
+        return (
+            tokens.gather(1, wide),
+            history.gather(1, wide),
+            scores.gather(1, order),
+            finished.gather(1, order),
+        )
+
 
 @dataclass(frozen=True)
 class Limits:
     """Banned ids (B, V), n-grams of words or tokens said before, too few and too many words.
 
     `in_time` is for hypotheses that compete, those of a beam search; others are never given up.
+    It remembers where there is a limit of words, or the search is `aimed` at a length.
     """
 
     banned: Tensor | None
@@ -79,6 +108,7 @@ class Limits:
     words: TokenWords | None
     eos: int
     in_time: InTime | None = None
+    aimed: bool = False
 
     def forbid(self, log_p: Tensor, tokens: Tensor, finished: Tensor) -> list[Said | None]:
         """Set log_p (N, V) to -inf where a token may not follow `tokens` (N, T).
@@ -149,11 +179,12 @@ class Limits:
         `scores` and `log_p` (B, K) are those of the end token at this place; `tokens` and
         `history` (B, K, T) what came before it.
         """
-        if self.in_time is None or not self.decoding.max_words:
+        longest = self.decoding.max_words
+        if self.in_time is None or not (longest or self.aimed):
             return
         beams = scores.shape[1]
         for row, text in enumerate(said):
-            if text is None or not text.ended or text.spaced > self.decoding.max_words:
+            if text is None or not text.ended or (longest and text.spaced > longest):
                 continue
             item, beam = divmod(row, beams)
             end = torch.tensor([self.eos], device=tokens.device)

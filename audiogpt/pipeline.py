@@ -21,6 +21,7 @@ from audiogpt.captions import Caption, read_caption
 from audiogpt.context import Context
 from audiogpt.decoding import Hypotheses, Steering, decode, decode_all, steer
 from audiogpt.guidance import wants_guidance
+from audiogpt.length import LengthModel, target_words
 from audiogpt.listening import Listener, Listening, Progress
 from audiogpt.model import AudioGPT
 from audiogpt.request import (
@@ -73,11 +74,13 @@ class Captioner:
         tokenizer: CaptionTokenizer,
         *,
         tag_table: TagTable | None = None,
+        lengths: LengthModel | None = None,
         name: str = "unsaved",
         sha256: str = "",
         max_seconds: float | None = None,
     ) -> None:
-        self.model, self.tokenizer, self.tag_table = model, tokenizer, tag_table
+        self.model, self.tokenizer = model, tokenizer
+        self.tag_table, self.lengths = tag_table, lengths
         self.config, self.name, self.sha256 = model.config, name, sha256
         widths = {branch.name: branch.width for branch in self.config.branches}
         self.listener = Listener(
@@ -107,6 +110,7 @@ class Captioner:
             checkpoints.from_pretrained(folder, device=device),
             CaptionTokenizer.from_folder(folder),
             tag_table=TagTable.load(folder) if (folder / VECTORS_FILE).is_file() else None,
+            lengths=checkpoints.read_lengths(folder),
             name=folder.name,
             sha256=checkpoints.checkpoint_hash(folder),
             max_seconds=max_seconds,
@@ -286,21 +290,26 @@ class Captioner:
     def _steering(self, inputs: Sequence[Inputs], decoding: Decoding) -> Steering:
         return steer(
             self._token_words,
-            [self._audible_tags(one) for one in inputs],
+            [one.audible_tags() for one in inputs],
             decoding,
             device=self.model.device,
             forbidden=[self._unnamed_artists(one) for one in inputs],
+            targets=[self._target_words(one, decoding) for one in inputs],
         )
 
-    def _audible_tags(self, inputs: Inputs) -> list[tuple[str, float]]:
-        """Tags at the weights that the model hears: none where the branch is off or missing."""
-        loudness = min(1.0, inputs.strengths.get("tags", 0.0))
-        return [(tag.text, tag.weight * loudness) for tag in inputs.request.tags if loudness]
+    def _target_words(self, inputs: Inputs, decoding: Decoding) -> float | None:
+        """The words that the search aims at, from what the model hears of the request."""
+        return target_words(
+            decoding,
+            self.lengths,
+            inputs.audible_tags(),
+            audio=inputs.hears("audio"),
+            artists=inputs.hears("artists"),
+        )
 
     def _unnamed_artists(self, inputs: Inputs) -> list[int]:
         """Artist tokens that no name stands for; none where artists are ordinary text."""
-        heard = inputs.strengths.get("artists", 0) > 0
-        named = len(inputs.artist_names) if heard else 0
+        named = len(inputs.artist_names) if inputs.hears("artists") else 0
         return [token for token, rank in self.tokenizer.artist_ids.items() if rank >= named]
 
     def _read(self, ids: Sequence[int], inputs: Inputs) -> Caption:
@@ -336,11 +345,11 @@ class Captioner:
         sums = state.log_probabilities[item].sum(-1).tolist()
         scores = state.scores[item].tolist()[: len(found)]
         order = list(range(len(found)))
-        tags = self._audible_tags(inputs)
-        if wants_guidance(decoding, tags):
+        tags, target = inputs.audible_tags(), self._target_words(inputs, decoding)
+        if target is not None or wants_guidance(decoding, tags):
             texts = [caption.description for caption in captions]
             lengths = [len(ids) for ids in found]
-            order, scores = rerank(texts, sums[: len(found)], lengths, tags, decoding)
+            order, scores = rerank(texts, sums[: len(found)], lengths, tags, decoding, target)
             order.sort(key=lambda i: found[i][-1] != eos)  # whole captions first
         return [
             (

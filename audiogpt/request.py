@@ -102,7 +102,9 @@ class Decoding:
     artist twice (0: allowed). With `max_words` hypotheses end with a sentence within so many words
     (0: no limit), and not before `min_words`.
     Beams gain `coverage` times the share of the tags' words that they use, and lose `invention` for
-    each instrument that no tag names and each word that a sentence says again (0: off).
+    each instrument that no tag names and each word that a sentence says again (0: off). They gain
+    up to `length` (0: off) for ending near `target_words`; 0 stands for the length that the
+    checkpoint expects, and where it expects none for any.
     """
 
     method: str = "beam"
@@ -117,6 +119,8 @@ class Decoding:
     n_best: int = 3
     coverage: float = 0.0
     invention: float = 0.0
+    length: float = 0.3
+    target_words: int = 0
 
     def __post_init__(self) -> None:
         if self.method not in ("beam", "sample"):
@@ -126,6 +130,7 @@ class Decoding:
             ("max_tokens", 1, MAX_TOKENS),
             ("min_words", 0, MAX_TOKENS),
             ("max_words", 0, MAX_TOKENS),
+            ("target_words", 0, MAX_TOKENS),
             ("no_repeat_ngram", 0, 16),
             ("n_best", 1, 16),
         ):
@@ -135,6 +140,7 @@ class Decoding:
             _check_number(value, low, high, name)
         _check_number(self.coverage, 0, 10, "coverage")
         _check_number(self.invention, 0, 10, "invention")
+        _check_number(self.length, 0, 10, "length")
         _check_number(self.length_penalty, 0, 3, "length_penalty")
         _check_number(self.temperature, 0.05, 5, "temperature")
         _check_number(self.top_p, 0.01, 1, "top_p")

@@ -36,6 +36,16 @@ class Inputs:
     row_times: tuple[tuple[int, float, float], ...]
     warnings: tuple[str, ...]
 
+    def hears(self, branch: str) -> bool:
+        """Whether the model is given anything of a branch, at a strength above 0."""
+        given = branch in self.rows.features or branch in self.rows.phrases
+        return given and self.strengths.get(branch, 0.0) > 0
+
+    def audible_tags(self) -> list[tuple[str, float]]:
+        """Tags at the weights that the model hears: none where the branch is off or missing."""
+        loudness = min(1.0, self.strengths.get("tags", 0.0))
+        return [(tag.text, tag.weight * loudness) for tag in self.request.tags if loudness]
+
 
 def prepare_inputs(
     request: CaptionRequest,

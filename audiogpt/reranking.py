@@ -3,8 +3,8 @@
 The score of a hypothesis is its log-probability over length ** length_penalty, plus `coverage`
 times the share of the tags' content words that it uses (words count with their tags' weights),
 minus `invention` for each of its faults: instrument words that no tag names, and content words that
-a sentence says again. Both 0 leave the beam's own order. `guidance` steers the search by the same
-score.
+a sentence says again; and plus `length` for as many words as expected. All 0 leave the beam's own
+order. `guidance` and `length` steer the search by the same score.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from audiogpt.length import bell
 from audiogpt.request import Decoding
 from audiogpt.words import all_words, content_words, instrument_words
 
@@ -67,11 +68,13 @@ def rerank(
     lengths: Sequence[int],
     tags: Sequence[tuple[str, float]],
     decoding: Decoding,
+    target: float | None = None,
 ) -> tuple[list[int], list[float]]:
     """Indices of the hypotheses, best first, and the scores that rank them, in the given order.
 
     `sums` are log-probabilities, `lengths` numbers of tokens. Without a tag of positive weight, or
-    with `coverage` and `invention` both 0, nothing is paid. Texts that say `no_repeat_ngram` words
+    with `coverage` and `invention` both 0, nothing is paid for words; without a `target` of words
+    nothing for length. Texts that say `no_repeat_ngram` words
     twice all the same, in a spelling that the search did not foresee, come last.
     """
     tags = [(text, weight) for text, weight in tags if weight > 0]
@@ -79,6 +82,7 @@ def rerank(
     scores = [
         total / max(1, length) ** decoding.length_penalty
         + (payment(text, tags, decoding) if pays else 0.0)
+        + decoding.length * bell(len(text.split()), target)
         for text, total, length in zip(texts, sums, lengths, strict=True)
     ]
     again = [repeats_words(text, decoding.no_repeat_ngram) for text in texts]

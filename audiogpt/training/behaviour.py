@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from audiogpt.length import LengthModel
 from audiogpt.model import AudioGPT
 from audiogpt.pipeline import Captioner
 from audiogpt.request import Artist, CaptionRequest, Decoding, Tag
@@ -79,6 +80,7 @@ def audio_matters(
     embeddings: Mapping[str, np.ndarray],
     *,
     decoding: Decoding,
+    lengths: LengthModel | None = None,
     facts: bool = False,
     seed: int = 0,
 ) -> AudioMatters:
@@ -97,7 +99,7 @@ def audio_matters(
     clips = [(i, clip) for i, pair in enumerate(pairs) for clip in pair.audio]
     blank = View(title="", description="")
     heard = [make_example(replace(blank, audio=clip), tokenizer, embeddings) for _, clip in clips]
-    written = list(write_captions(model, tokenizer, heard, decoding))
+    written = list(write_captions(model, tokenizer, heard, decoding, lengths=lengths))
     ranks, gains = [], []
     for (own, _), example, caption in zip(clips, heard, written, strict=True):
         candidates = [f"<title> {caption.title} <description> {text}" for text in texts]
@@ -165,6 +167,7 @@ def tags_steer(
     contexts: Sequence[Sequence[str]],
     *,
     decoding: Decoding,
+    lengths: LengthModel | None = None,
 ) -> TagsSteer:
     """Put each tag into each context (a tag list without its words), at weights 1, 0 and not."""
     cases = []
@@ -181,7 +184,7 @@ def tags_steer(
         return [make_example(replace(blank, tags=tuple(r)), tokenizer, {}) for r in rows]
 
     on, zero, off = (
-        list(write_captions(model, tokenizer, views(weight), decoding))
+        list(write_captions(model, tokenizer, views(weight), decoding, lengths=lengths))
         for weight in (1.0, 0.0, None)
     )
     hits: Counter[str] = Counter(dict.fromkeys(tags, 0))
@@ -219,21 +222,23 @@ def artists_show(
     tag_lists: Sequence[Sequence[str]],
     *,
     decoding: Decoding,
+    lengths: LengthModel | None = None,
     requests: int = 1000,
     seed: int = 0,
 ) -> ArtistsShow:
     """Caption random requests with artists, and pairs that differ in the shares alone."""
     dice = random.Random(seed)
+    captioner = Captioner(model, tokenizer, lengths=lengths)
     names = [f"Name{letter}" for letter in "ABCDEFGHIJ"]
     drawn = [
         (dice.choice(tag_lists)[: dice.randint(1, 6)], draw_shares(dice)) for _ in range(requests)
     ]
-    texts = _artist_captions(model, tokenizer, drawn, names, decoding)
+    texts = _artist_captions(captioner, drawn, names, decoding)
     few = [tags for tags, _ in drawn[:50]]
     alone = (0.9, 0.05, 0.05) + (0.0,) * 7
     even = (1 / 3, 1 / 3, 1 / 3) + (0.0,) * 7
-    one = _artist_captions(model, tokenizer, [(t, alone) for t in few], names, decoding)
-    mix = _artist_captions(model, tokenizer, [(t, even) for t in few], names, decoding)
+    one = _artist_captions(captioner, [(t, alone) for t in few], names, decoding)
+    mix = _artist_captions(captioner, [(t, even) for t in few], names, decoding)
     return ArtistsShow(
         requests=requests,
         raw_tokens=sum(bool(_RAW_ARTIST.search(text)) for text, _ in texts),
@@ -244,14 +249,13 @@ def artists_show(
 
 
 def _artist_captions(
-    model: AudioGPT,
-    tokenizer: CaptionTokenizer,
+    captioner: Captioner,
     requests: Sequence[tuple[Sequence[str], tuple[float, ...]]],
     names: Sequence[str],
     decoding: Decoding,
 ) -> list[tuple[str, bool]]:
     """(title and description, whether a rank without a name is mentioned), as users get them."""
-    results = Captioner(model, tokenizer).caption_batch(
+    results = captioner.caption_batch(
         [
             CaptionRequest(
                 tags=tuple(Tag(text=tag) for tag in tags),

@@ -25,7 +25,7 @@ def add_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
 def _check(options: argparse.Namespace) -> int:
     import torch
 
-    from audiogpt.checkpoints import from_pretrained, resolve
+    from audiogpt.checkpoints import from_pretrained, read_lengths, resolve
     from audiogpt.request import Decoding
     from audiogpt.tokenizer import CaptionTokenizer
     from audiogpt.training import behaviour
@@ -37,6 +37,7 @@ def _check(options: argparse.Namespace) -> int:
         torch.set_num_threads(options.threads)
     folder = resolve(options.checkpoint)
     model, tokenizer = from_pretrained(folder), CaptionTokenizer.from_folder(folder)
+    lengths = read_lengths(folder)
     settings = dict(model.config.decoding)
     if options.beams:
         settings["beams"] = options.beams
@@ -53,7 +54,13 @@ def _check(options: argparse.Namespace) -> int:
             embeddings = embed_clips(clips)
         for facts in (False, True):
             heard = behaviour.audio_matters(
-                model, tokenizer, pairs, embeddings, decoding=decoding, facts=facts
+                model,
+                tokenizer,
+                pairs,
+                embeddings,
+                decoding=decoding,
+                lengths=lengths,
+                facts=facts,
             )
             texts = "composed from facts" if facts else "the composer's"
             print(
@@ -65,7 +72,12 @@ def _check(options: argparse.Namespace) -> int:
     contexts = [pair.tags[:3] for pair in held]
     random.Random(0).shuffle(contexts)
     steer = behaviour.tags_steer(
-        model, tokenizer, behaviour.commonest_tags(train), contexts, decoding=decoding
+        model,
+        tokenizer,
+        behaviour.commonest_tags(train),
+        contexts,
+        decoding=decoding,
+        lengths=lengths,
     )
     weak = ", ".join(f"{tag} {hits}" for tag, hits in steer.by_tag.items() if hits < 4)
     print(
@@ -73,7 +85,12 @@ def _check(options: argparse.Namespace) -> int:
         f"each; weight 0 equals absence: {steer.zero_is_absent}. Below 4 of 5: {weak or 'none'}."
     )
     shown = behaviour.artists_show(
-        model, tokenizer, [p.tags for p in held], decoding=decoding, requests=options.requests
+        model,
+        tokenizer,
+        [p.tags for p in held],
+        decoding=decoding,
+        lengths=lengths,
+        requests=options.requests,
     )
     print(
         f"Artists show: {shown.requests} requests, {shown.raw_tokens} raw tokens, "

@@ -11,6 +11,7 @@ from audiogpt.artists import NEUTRAL_NAME
 from audiogpt.captions import read_caption
 from audiogpt.decoding import decode_all, steer
 from audiogpt.guidance import wants_guidance
+from audiogpt.length import LengthModel, target_words
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
 from audiogpt.reranking import rerank
@@ -39,15 +40,23 @@ def write_captions(
     examples: Sequence[Example],
     decoding: Decoding,
     *,
+    lengths: LengthModel | None = None,
     batch_size: int = 32,
     seed: int = 0,
 ) -> Iterator[Written]:
-    """Captions in the order of the examples, as the pipeline writes and chooses them."""
+    """Captions in the order of the examples, as the pipeline writes and chooses them.
+
+    `lengths` are the checkpoint's, if it has any.
+    """
     collate, words = Collator(model.config), TokenWords(tokenizer, model.config.vocab_size)
     eos = model.config.eos_token_id
     for start in range(0, len(examples), batch_size):
         batch = examples[start : start + batch_size]
         tags = [_tags(example, tokenizer) for example in batch]
+        targets = [
+            _target(example, some, decoding, lengths)
+            for example, some in zip(batch, tags, strict=True)
+        ]
         with torch.inference_mode():
             context = model.encode(as_rows(collate.rows(batch)))
         found = decode_all(
@@ -61,6 +70,7 @@ def write_captions(
                 decoding,
                 device=model.device,
                 forbidden=[_unnamed(example, tokenizer) for example in batch],
+                targets=targets,
             ),
         )
         for item in range(len(batch)):
@@ -79,14 +89,17 @@ def write_captions(
                         log_probability=float(found.log_probabilities[item, rank].sum()),
                     )
                 )
-            yield choose(written, tags[item], decoding)
+            yield choose(written, tags[item], decoding, targets[item])
 
 
 def choose(
-    written: Sequence[Written], tags: Sequence[tuple[str, float]], decoding: Decoding
+    written: Sequence[Written],
+    tags: Sequence[tuple[str, float]],
+    decoding: Decoding,
+    target: float | None = None,
 ) -> Written:
     """The best hypothesis; unfinished ones only if there is no other."""
-    if not wants_guidance(decoding, tags):
+    if target is None and not wants_guidance(decoding, tags):
         return written[0]
     finished = [w for w in written if w.finished and w.description] or list(written)
     order, _ = rerank(
@@ -95,16 +108,31 @@ def choose(
         [len(w.tokens) for w in finished],
         tags,
         decoding,
+        target,
     )
     return finished[order[0]]
 
 
 def _unnamed(example: Example, tokenizer: CaptionTokenizer) -> list[int]:
     """The tokens of artists whom the example does not have, which the pipeline never writes."""
+    named = _artists(example)
+    return [token for token, rank in tokenizer.artist_ids.items() if rank >= named]
+
+
+def _artists(example: Example) -> int:
     given = (example.features or {}).get("artists")
     shares = example.shares if given is None else given[0]
-    named = sum(share > 0 for share in shares)
-    return [token for token, rank in tokenizer.artist_ids.items() if rank >= named]
+    return sum(share > 0 for share in shares)
+
+
+def _target(
+    example: Example,
+    tags: Sequence[tuple[str, float]],
+    decoding: Decoding,
+    lengths: LengthModel | None,
+) -> float | None:
+    audio = example.audio is not None or "audio" in (example.features or {})
+    return target_words(decoding, lengths, tags, audio=audio, artists=_artists(example) > 0)
 
 
 def _tags(example: Example, tokenizer: CaptionTokenizer) -> list[tuple[str, float]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from audiogpt.checkpoints import from_pretrained, resolve
+from audiogpt.checkpoints import from_pretrained, read_lengths, resolve
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
 from audiogpt.tokenizer import CaptionTokenizer
@@ -106,6 +106,7 @@ def predict(options: EvaluationOptions) -> list[Prediction]:
         tokenizer,
         [example for example, _, _ in given],
         decoding,
+        lengths=read_lengths(folder),
         batch_size=options.batch_size,
         seed=options.seed,
     )

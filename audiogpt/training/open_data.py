@@ -14,12 +14,14 @@ from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 
 from audiogpt.checkpoints import from_pretrained, save_pretrained
 from audiogpt.config import AudioGPTConfig, BranchConfig
+from audiogpt.length import LengthModel
 from audiogpt.model import AudioGPT
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.averaging import WeightAverage
 from audiogpt.training.collate import Collator
 from audiogpt.training.dataset import ScheduledViews, make_example
 from audiogpt.training.embeddings import load_embeddings, load_heard
+from audiogpt.training.length_fit import fit_lengths
 from audiogpt.training.losses import CaptioningLoss
 from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.options import OpenDataOptions, PolishOptions
@@ -116,6 +118,7 @@ def train_open_data(options: OpenDataOptions) -> Path:
         model,
         tokenizer,
         options,
+        lengths=fit_lengths(sources, seed=options.seed),
         curve="training_curve",
         settings="training.json",
     )
@@ -244,10 +247,12 @@ def finish_run(
     tokenizer: CaptionTokenizer,
     options: OpenDataOptions | PolishOptions,
     *,
+    lengths: LengthModel | None,
     curve: str,
     settings: str,
 ) -> Path:
-    """Train, then write the averaged weights of the best checkpoint, the curve and the settings.
+    """Train, then write the averaged weights of the best checkpoint, the lengths of its captions,
+    the curve and the settings.
 
     Returns their folder; of several processes the first one writes.
     """
@@ -259,6 +264,8 @@ def finish_run(
     folder = options.output / "model"
     if trainer.is_world_process_zero():  # the others have the same weights
         write_checkpoint(model, tokenizer, folder)
+        if lengths is not None:
+            lengths.save(folder)
         write_curve(trainer.state.log_history, folder, name=curve)
         text = json.dumps(plain_options(options), indent=2) + "\n"
         (folder / settings).write_text(text, encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from transformers import set_seed
 
-from audiogpt.checkpoints import from_pretrained
+from audiogpt.checkpoints import from_pretrained, read_lengths
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.averaging import WeightAverage
 from audiogpt.training.collate import Collator
@@ -98,6 +98,7 @@ def polish_open_data(options: PolishOptions) -> Path:
         model,
         tokenizer,
         options,
+        lengths=read_lengths(options.checkpoint),
         curve="polish_curve",
         settings="polish.json",
     )

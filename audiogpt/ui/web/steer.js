@@ -148,7 +148,9 @@ const FIELDS = [
   ["beams", "Beams", 1, 16, 1], ["n_best", "Captions to keep", 1, 16, 1],
   ["max_tokens", "Longest caption (tokens)", 1, first.longest, 1],
   ["min_words", "Fewest words", 0, 500, 1],
-  ["max_words", "Most words (0: any)", 0, 500, 1], ["length_penalty", "Length penalty", 0, 3, 0.1],
+  ["max_words", "Most words (0: any)", 0, 500, 1],
+  ["target_words", "About so many words (0: as usual)", 0, 500, 1],
+  ["length", "Bonus: such a length", 0, 10, 0.05], ["length_penalty", "Length penalty", 0, 3, 0.1],
   ["no_repeat_ngram", "Never repeat n words", 0, 16, 1],
   ["coverage", "Bonus: tags\u2019 words", 0, 10, 0.05],
   ["invention", "Malus: new instruments", 0, 10, 0.005],
@@ -163,7 +165,7 @@ function renderDecoding() {
   }, h("option", { value: "beam", selected: !sampling }, "Beam search"),
      h("option", { value: "sample", selected: sampling }, "Sampling")));
   const fields = FIELDS
-    .filter(([name]) => !(sampling ? ["beams", "length_penalty"] : ["temperature", "top_p"]).includes(name))
+    .filter(([name]) => !(sampling ? ["beams", "length_penalty", "target_words", "length"] : ["temperature", "top_p"]).includes(name))
     .map(([name, text, min, max, step]) => h("label", {}, text, h("input", {
       type: "number", min, max, step, value: state.decoding[name], "data-id": "decoding-" + name,
       onchange: (event) => {
