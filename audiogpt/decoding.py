@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,16 +65,16 @@ def steer(
     *,
     device: torch.device | str = "cpu",
     forbidden: Sequence[Sequence[int]] = (),
-    targets: Sequence[float | None] = (),
+    gains: Sequence[np.ndarray | None] = (),
 ) -> Steering:
-    """What the settings ask for, given the tags of each item and the words to aim at."""
+    """What the settings ask for, given the tags of each item and what lengths gain (`length`)."""
     guided = any(wants_guidance(decoding, some) for some in tags)
-    aimed = any(target is not None for target in targets)
+    aimed = any(some is not None for some in gains)
     return Steering(
         forbidden=forbidden,
         words=words if guided or aimed or decoding.counts_words else None,
         guidance=Guidance(words, tags, decoding, device=device) if guided else None,
-        length=LengthTerm(targets, decoding.length, device=device) if aimed else None,
+        length=LengthTerm(gains, device=device) if aimed else None,
     )
 
 
@@ -182,7 +183,9 @@ def _beam_search(
     sums = torch.zeros(B, 1, device=device)
     finished = torch.zeros(B, 1, dtype=torch.bool, device=device)
     lengths = torch.zeros(B, 1, device=device)
-    words = torch.zeros(B, 1, device=device)  # of each hypothesis, where the length term asks
+    words = torch.zeros(
+        B, 1, dtype=torch.long, device=device
+    )  # of each hypothesis, where the length term asks
     for step in range(length):
         log_p = model(last, context, cache=cache, last_only=True)[:, -1].log_softmax(-1)
         V = log_p.shape[-1]

@@ -1,10 +1,9 @@
 """How long a caption should be: what such requests usually get, and a term of the search for it.
 
 The likeliest caption under a language model is shorter than the captions that it learned from, and
-a penalty on all short ones pads those that ought to be short. So a checkpoint may say how many
-words its training captions had for requests like this one (`LengthModel`, lengths.json): a sum over
-the words of the tags, which a reader can check. Beam search then gains `Decoding.length` times a
-bell curve around that number, or around `Decoding.target_words`.
+a penalty on all short ones pads those that ought to be short. So a checkpoint may say how long its
+training captions were for requests like this one (`LengthModel`, lengths.json), and beam search
+gains up to `Decoding.length` for ending near that, or near `Decoding.target_words`.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,19 +22,19 @@ from audiogpt.request import Decoding
 from audiogpt.words import all_words
 
 LENGTHS_FILE = "lengths.json"
-SPREAD = 10.0  # words: half the bell's width, as exact as the expectation is
-SHORTEST = 8  # words of the shortest whole caption
+TOLERANCE = 6.0  # words: CIDEr-D's own, within which captions still count as equally long
+MOST_WORDS = 256  # of the tables; longer captions gain as those
 
 WeightedTags = Sequence[tuple[str, float]]
 
 
-def length_features(tags: WeightedTags, *, audio: bool, artists: bool) -> dict[str, float]:
+def length_features(tags: WeightedTags) -> dict[str, float]:
     """What a request's length is expected from: its tags, their words, how many there are.
 
     A tag's features have its weight, so that weight 0 is exactly as if it were absent.
     """
-    features = {"audio": float(audio), "artists": float(artists)}
-    count = words = 0.0
+    features: dict[str, float] = {}
+    count = words = longest = 0.0
     for text, weight in tags:
         if weight <= 0:
             continue
@@ -42,22 +42,60 @@ def length_features(tags: WeightedTags, *, audio: bool, artists: bool) -> dict[s
         for name in (f"tag {' '.join(said)}", *(f"word {word}" for word in said)):
             features[name] = max(weight, features.get(name, 0.0))
         count, words = count + weight, words + weight * len(said)
-    features["log tags"], features["log words"] = math.log1p(count), math.log1p(words)
+        longest = max(longest, weight * len(said))
+    features |= {
+        "log tags": math.log1p(count),
+        "log words": math.log1p(words),
+        "words per tag": words / count if count else 0.0,
+        "longest tag": longest,
+    }
     return features
 
 
 @dataclass(frozen=True)
 class LengthModel:
-    """Expected words of a description: `base` plus the sum of the features times their weights."""
+    """Expected lengths as a mixture over the styles that the training captions are written in.
 
-    base: float
-    weights: Mapping[str, float]
+    The people who wrote MusicCaps differ in how they list tags and in how much they write. So the
+    features of a request tell its style (logits), and within each style how many words a
+    description has (mean and standard deviation). S styles, F features.
+    """
 
-    def expected(self, tags: WeightedTags, *, audio: bool, artists: bool) -> float:
-        """Words that a request with these tags usually gets, at least 8."""
-        features = length_features(tags, audio=audio, artists=artists)
-        total = sum(self.weights.get(name, 0.0) * value for name, value in features.items())
-        return max(float(SHORTEST), self.base + total)
+    styles: tuple[str, ...]
+    features: Mapping[str, int]  # their places in the tables
+    logits: np.ndarray  # (F + 1, S); the last row is the constant
+    means: np.ndarray  # (F + 1, S), in words
+    deviations: np.ndarray  # (S,), in words
+    clips: np.ndarray  # bool (S,): styles of captions of audio, the others are of text alone
+    artists: float = 0.0  # words that artists add
+
+    def mixture(
+        self, tags: WeightedTags, *, audio: bool, artists: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Probability and mean words of each style: (S,), (S,)."""
+        logits, means = self.logits[-1].copy(), self.means[-1].copy()
+        for name, value in length_features(tags).items():
+            place = self.features.get(name)
+            if place is not None:
+                logits += value * self.logits[place]
+                means += value * self.means[place]
+        fitting = self.clips == audio
+        if fitting.any():
+            logits[~fitting] = -np.inf
+        p = np.exp(logits - logits.max())
+        return p / p.sum(), means + self.artists * artists
+
+    def gains(self, tags: WeightedTags, *, audio: bool, artists: bool) -> np.ndarray:
+        """How near to the expected one each length from 0 words on is: (257,), at most 1.
+
+        It is the expectation of exp(-d² / 2 TOLERANCE²), d being how many words a caption is too
+        long or too short, scaled so that the best length has 1.
+        """
+        p, means = self.mixture(tags, audio=audio, artists=artists)
+        variance = TOLERANCE**2 + self.deviations**2
+        off = np.arange(MOST_WORDS + 1)[:, None] - means  # (257, S)
+        gains = (p / np.sqrt(variance) * np.exp(-0.5 * off**2 / variance)).sum(1)
+        return gains / max(gains.max(), 1e-12)
 
     @classmethod
     def load(cls, folder: Path) -> LengthModel | None:
@@ -67,64 +105,85 @@ class LengthModel:
             return None
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            weights = {str(name): float(value) for name, value in data["weights"].items()}
-            base = float(data["base"])
+            styles, rows = data["styles"], data["features"]
+            logits = [row["logits"] for row in (*rows.values(), data["base"])]
+            means = [row["words"] for row in (*rows.values(), data["base"])]
+            model = cls(
+                styles=tuple(str(style["name"]) for style in styles),
+                features={str(name): place for place, name in enumerate(rows)},
+                logits=np.array(logits, float),
+                means=np.array(means, float),
+                deviations=np.array([style["deviation"] for style in styles], float),
+                clips=np.array([bool(style["clips"]) for style in styles]),
+                artists=float(data["artists"]),
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} does not hold lengths of captions: {error!r}.") from None
-        if not all(map(math.isfinite, (base, *weights.values()))):
+        shape, S = (len(rows) + 1, len(styles)), len(styles)
+        tables = (model.logits, model.means, model.deviations)
+        if not S or model.logits.shape != shape or model.means.shape != shape:
+            raise ValueError(f"{path} needs a number for each style in every row.")
+        if not all(np.isfinite(table).all() for table in (*tables, model.artists)):
             raise ValueError(f"{path} holds numbers that are not finite.")
-        return cls(base, weights)
+        return model
 
     def save(self, folder: Path) -> None:
-        """Write lengths.json, features in order of their weight."""
-        ordered = sorted(self.weights.items(), key=lambda item: (-item[1], item[0]))
-        data = {"base": round(self.base, 2), "weights": {k: round(v, 2) for k, v in ordered}}
-        text = json.dumps(data, indent=0, ensure_ascii=False) + "\n"
+        """Write lengths.json, a line per feature."""
+
+        def row(place: int) -> str:
+            return json.dumps(
+                {"logits": self.logits[place].tolist(), "words": self.means[place].tolist()}
+            )
+
+        styles = [
+            {"name": name, "deviation": float(deviation), "clips": bool(clip)}
+            for name, deviation, clip in zip(self.styles, self.deviations, self.clips, strict=True)
+        ]
+        lines = [
+            f"{json.dumps(name, ensure_ascii=False)}: {row(i)}" for name, i in self.features.items()
+        ]
+        text = (
+            f'{{"styles": {json.dumps(styles)},\n"artists": {self.artists},\n"base": {row(-1)},\n'
+            '"features": {\n' + ",\n".join(lines) + "\n}}\n"
+        )
         (folder / LENGTHS_FILE).write_text(text, encoding="utf-8")
 
 
-def target_words(
+def length_gains(
     decoding: Decoding,
     lengths: LengthModel | None,
     tags: WeightedTags,
     *,
     audio: bool,
     artists: bool,
-) -> float | None:
-    """The words that the search aims at: what is asked for, else what is expected; None: any."""
+) -> np.ndarray | None:
+    """What a hypothesis gains for each number of words (257,), from what is asked for or else what
+    is expected; None where neither is known, or the search does not ask."""
     if not decoding.length or decoding.method != "beam":
         return None
     if decoding.target_words:
-        return float(decoding.target_words)
+        off = np.arange(MOST_WORDS + 1) - decoding.target_words
+        return decoding.length * np.exp(-0.5 * (off / TOLERANCE) ** 2)
     if lengths is None:
         return None
-    expected = lengths.expected(tags, audio=audio, artists=artists)
-    return min(expected, float(decoding.max_words)) if decoding.max_words else expected
-
-
-def bell(words: float, target: float | None) -> float:
-    """1 at the target, falling towards 0 on both sides; 0 without a target."""
-    return 0.0 if target is None else math.exp(-0.5 * ((words - target) / SPREAD) ** 2)
+    return decoding.length * lengths.gains(tags, audio=audio, artists=artists)
 
 
 class LengthTerm:
-    """What hypotheses of B items gain for the words that they have: weight * bell(words)."""
+    """The gains of hypotheses of B items for the words that they have."""
 
     def __init__(
-        self,
-        targets: Sequence[float | None],
-        weight: float,
-        *,
-        device: torch.device | str = "cpu",
+        self, gains: Sequence[np.ndarray | None], *, device: torch.device | str = "cpu"
     ) -> None:
-        known = [weight if target is not None else 0.0 for target in targets]
-        self.weight = torch.tensor(known, device=device)[:, None]  # (B, 1)
-        self.target = torch.tensor([target or 0.0 for target in targets], device=device)[:, None]
+        """`gains`: per item those of `length_gains`; None: nothing."""
+        rows = [np.zeros(MOST_WORDS + 1) if row is None else row for row in gains]
+        self.gains = torch.tensor(np.stack(rows), dtype=torch.float32, device=device)  # (B, 257)
+        self.best = self.gains.flip(1).cummax(1).values.flip(1)
 
     def ended(self, words: Tensor) -> Tensor:
         """The gain of hypotheses that end with `words` (B, K)."""
-        return self.weight * torch.exp(-0.5 * ((words - self.target) / SPREAD) ** 2)
+        return self.gains.gather(1, words.clamp(max=MOST_WORDS))
 
     def open(self, words: Tensor) -> Tensor:
         """The most that hypotheses with `words` (B, K) so far may still gain."""
-        return self.ended(torch.maximum(words, self.target))
+        return self.best.gather(1, words.clamp(max=MOST_WORDS))

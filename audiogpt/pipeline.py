@@ -21,7 +21,7 @@ from audiogpt.captions import Caption, read_caption
 from audiogpt.context import Context
 from audiogpt.decoding import Hypotheses, Steering, decode, decode_all, steer
 from audiogpt.guidance import wants_guidance
-from audiogpt.length import LengthModel, target_words
+from audiogpt.length import LengthModel, length_gains
 from audiogpt.listening import Listener, Listening, Progress
 from audiogpt.model import AudioGPT
 from audiogpt.request import (
@@ -294,12 +294,12 @@ class Captioner:
             decoding,
             device=self.model.device,
             forbidden=[self._unnamed_artists(one) for one in inputs],
-            targets=[self._target_words(one, decoding) for one in inputs],
+            gains=[self._length_gains(one, decoding) for one in inputs],
         )
 
-    def _target_words(self, inputs: Inputs, decoding: Decoding) -> float | None:
-        """The words that the search aims at, from what the model hears of the request."""
-        return target_words(
+    def _length_gains(self, inputs: Inputs, decoding: Decoding) -> np.ndarray | None:
+        """What lengths gain, from what the model hears of the request."""
+        return length_gains(
             decoding,
             self.lengths,
             inputs.audible_tags(),
@@ -345,11 +345,11 @@ class Captioner:
         sums = state.log_probabilities[item].sum(-1).tolist()
         scores = state.scores[item].tolist()[: len(found)]
         order = list(range(len(found)))
-        tags, target = inputs.audible_tags(), self._target_words(inputs, decoding)
-        if target is not None or wants_guidance(decoding, tags):
+        tags, gains = inputs.audible_tags(), self._length_gains(inputs, decoding)
+        if gains is not None or wants_guidance(decoding, tags):
             texts = [caption.description for caption in captions]
             lengths = [len(ids) for ids in found]
-            order, scores = rerank(texts, sums[: len(found)], lengths, tags, decoding, target)
+            order, scores = rerank(texts, sums[: len(found)], lengths, tags, decoding, gains)
             order.sort(key=lambda i: found[i][-1] != eos)  # whole captions first
         return [
             (

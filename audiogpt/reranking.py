@@ -13,7 +13,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from audiogpt.length import bell
+import numpy as np
+
 from audiogpt.request import Decoding
 from audiogpt.words import all_words, content_words, instrument_words
 
@@ -68,12 +69,12 @@ def rerank(
     lengths: Sequence[int],
     tags: Sequence[tuple[str, float]],
     decoding: Decoding,
-    target: float | None = None,
+    gains: np.ndarray | None = None,
 ) -> tuple[list[int], list[float]]:
     """Indices of the hypotheses, best first, and the scores that rank them, in the given order.
 
     `sums` are log-probabilities, `lengths` numbers of tokens. Without a tag of positive weight, or
-    with `coverage` and `invention` both 0, nothing is paid for words; without a `target` of words
+    with `coverage` and `invention` both 0, nothing is paid for words; without `gains` (`length`)
     nothing for length. Texts that say `no_repeat_ngram` words
     twice all the same, in a spelling that the search did not foresee, come last.
     """
@@ -82,7 +83,7 @@ def rerank(
     scores = [
         total / max(1, length) ** decoding.length_penalty
         + (payment(text, tags, decoding) if pays else 0.0)
-        + decoding.length * bell(len(text.split()), target)
+        + (0.0 if gains is None else float(gains[min(len(text.split()), len(gains) - 1)]))
         for text, total, length in zip(texts, sums, lengths, strict=True)
     ]
     again = [repeats_words(text, decoding.no_repeat_ngram) for text in texts]

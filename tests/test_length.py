@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT, tiny_config, tiny_model
@@ -14,7 +15,14 @@ from hypothesis import strategies as st
 from audiogpt.checkpoints import CheckpointError, checkpoint_hash, read_lengths
 from audiogpt.context import FeatureRows
 from audiogpt.decoding import decode_all, steer
-from audiogpt.length import LengthModel, LengthTerm, bell, length_features, target_words
+from audiogpt.length import (
+    MOST_WORDS,
+    TOLERANCE,
+    LengthModel,
+    LengthTerm,
+    length_features,
+    length_gains,
+)
 from audiogpt.pipeline import Captioner
 from audiogpt.request import CaptionRequest, Decoding, Tag
 from audiogpt.reranking import rerank
@@ -26,9 +34,19 @@ from audiogpt.training.sources import Sources
 
 TOKENIZER = CaptionTokenizer.from_folder(ROOT / "checkpoints" / "audiogpt-small")
 WORDS = TokenWords(TOKENIZER)
-MODEL = LengthModel(20.0, {"log tags": 4.0, "word slow": 6.0, "tag slow piano": 3.0, "audio": -5.0})
+# Two styles of text and one of clips. "verbose" tells of the second, "slow" adds words to both.
+MODEL = LengthModel(
+    styles=("short", "long", "clip"),
+    features={"word verbose": 0, "word slow": 1, "log tags": 2},
+    logits=np.array([[0.0, 4.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [2.0, 0.0, 0.0]]),
+    means=np.array([[0.0, 0.0, 0.0], [3.0, 6.0, 0.0], [2.0, 2.0, 0.0], [15.0, 45.0, 20.0]]),
+    deviations=np.array([3.0, 8.0, 5.0]),
+    clips=np.array([False, False, True]),
+    artists=8.0,
+)
 TEXTS = st.lists(
-    st.tuples(st.sampled_from(["slow piano", "rock", "Slow", "!?"]), st.floats(0, 1)), max_size=5
+    st.tuples(st.sampled_from(["verbose piano", "rock", "Slow", "!?"]), st.floats(0, 1)),
+    max_size=5,
 )
 
 
@@ -36,19 +54,30 @@ TEXTS = st.lists(
 def test_a_tag_of_weight_zero_is_as_if_it_were_absent(tags) -> None:
     heard = [(text, weight) for text, weight in tags if weight > 0]
     silent = [*tags, ("slow piano", 0.0)]
-    expected = MODEL.expected(heard, audio=False, artists=False)
-    assert MODEL.expected(silent, audio=False, artists=False) == expected
-    assert length_features(silent, audio=True, artists=False) == length_features(
-        heard, audio=True, artists=False
+    assert length_features(silent) == length_features(heard)
+    gains = MODEL.gains(silent, audio=False, artists=False)
+    assert np.array_equal(gains, MODEL.gains(heard, audio=False, artists=False))
+    assert gains.max() == 1.0
+    assert gains.min() >= 0.0
+
+
+def test_the_mixture_is_what_its_tables_say() -> None:
+    p, means = MODEL.mixture([("slow", 0.5), ("verbose", 1.0)], audio=False, artists=True)
+    logits = np.array([2.0, 4.0])
+    assert p[:2] == pytest.approx(np.exp(logits) / np.exp(logits).sum())
+    assert p[2] == 0.0  # a style of clips
+    more = 2 * np.log1p(1.5)
+    assert means[:2] == pytest.approx([15 + 1.5 + more + 8, 45 + 3 + more + 8])
+    gains = MODEL.gains([("slow", 0.5), ("verbose", 1.0)], audio=False, artists=True)
+    # The expectation of the tolerance curve over the mixture, by adding up many draws.
+    dice = np.random.default_rng(0)
+    style = dice.choice(3, 100_000, p=p)
+    words = dice.normal(means[style], MODEL.deviations[style])
+    drawn = np.array(
+        [np.exp(-0.5 * ((w - words) / TOLERANCE) ** 2).mean() for w in range(MOST_WORDS + 1)]
     )
-
-
-def test_the_expectation_is_a_sum_that_a_reader_can_check() -> None:
-    one = MODEL.expected([("Slow pianos", 0.5)], audio=False, artists=False)
-    assert one == pytest.approx(20 + 4 * 0.4054651 + 0.5 * (6 + 3))
-    with_audio = MODEL.expected([("Slow pianos", 0.5)], audio=True, artists=True)
-    assert with_audio == pytest.approx(one - 5)
-    assert LengthModel(-40.0, {}).expected([], audio=False, artists=False) == 8
+    assert gains == pytest.approx(drawn / drawn.max(), abs=0.02)
+    assert MODEL.gains([], audio=True, artists=False).argmax() == 20
 
 
 def test_lengths_belong_to_a_checkpoint(tmp_path) -> None:
@@ -57,14 +86,15 @@ def test_lengths_belong_to_a_checkpoint(tmp_path) -> None:
     assert read_lengths(tmp_path) is None
     before = checkpoint_hash(tmp_path)
     MODEL.save(tmp_path)
-    assert read_lengths(tmp_path) == MODEL
+    again = read_lengths(tmp_path)
+    assert again is not None
+    for tags in ([("slow", 0.7)], [("verbose", 1.0), ("rock", 0.2)]):
+        gains = MODEL.gains(tags, audio=False, artists=True)
+        assert np.array_equal(again.gains(tags, audio=False, artists=True), gains)
     assert checkpoint_hash(tmp_path) != before
-    for text in (
-        "[]",
-        '{"base": 1}',
-        '{"base": "x", "weights": {}}',
-        '{"base": NaN, "weights": {}}',
-    ):
+    whole = (tmp_path / "lengths.json").read_text()
+    spoiled = ("[]", "{}", whole[:-9], whole.replace("45.0", "NaN"), whole.replace("[0.0, ", "["))
+    for text in spoiled:
         (tmp_path / "lengths.json").write_text(text)
         with pytest.raises(CheckpointError, match=r"lengths\.json"):
             read_lengths(tmp_path)
@@ -73,73 +103,98 @@ def test_lengths_belong_to_a_checkpoint(tmp_path) -> None:
 def test_what_is_asked_for_goes_before_what_is_expected() -> None:
     tags = [("slow", 1.0)]
 
-    def aim(lengths: LengthModel | None, **settings: object) -> float | None:
-        return target_words(Decoding(**settings), lengths, tags, audio=False, artists=False)
+    def aim(lengths: LengthModel | None, **settings: object) -> np.ndarray | None:
+        decoding = Decoding(**{"length": 0.5, **settings})
+        return length_gains(decoding, lengths, tags, audio=False, artists=False)
 
     assert aim(None) is None
-    assert aim(MODEL) == pytest.approx(MODEL.expected(tags, audio=False, artists=False))
-    assert aim(MODEL, max_words=12) == 12
-    assert aim(None, target_words=31) == aim(MODEL, target_words=31) == 31
+    expected = aim(MODEL)
+    assert expected == pytest.approx(0.5 * MODEL.gains(tags, audio=False, artists=False))
+    for lengths in (None, MODEL):
+        asked = aim(lengths, target_words=31)
+        assert asked.argmax() == 31
+        assert asked[31 + 6] == pytest.approx(0.5 * np.exp(-0.5))
     assert aim(MODEL, length=0.0, target_words=31) is None
     assert aim(MODEL, method="sample") is None
 
 
 def test_hypotheses_gain_by_their_length_and_open_ones_what_they_still_may() -> None:
-    term = LengthTerm([20.0, None], 0.5)
-    words = torch.tensor([[5.0, 20.0, 35.0], [5.0, 20.0, 35.0]])
-    gains = [0.5 * bell(count, 20.0) for count in (5, 20, 35)]
-    assert term.ended(words)[0].tolist() == pytest.approx(gains)
-    assert term.open(words)[0].tolist() == pytest.approx([0.5, 0.5, gains[2]])
-    assert not term.ended(words)[1].any()  # an item without a target
+    gains = length_gains(
+        Decoding(target_words=20, length=0.5), None, [], audio=False, artists=False
+    )
+    term = LengthTerm([gains, None])
+    words = torch.tensor([[5, 20, 35], [5, 20, 3500]])
+    assert term.ended(words)[0].tolist() == pytest.approx(gains[[5, 20, 35]].tolist())
+    assert term.open(words)[0].tolist() == pytest.approx([0.5, 0.5, gains[35]])
+    assert not term.ended(words)[1].any()  # an item without an aim
     texts = ["five words are not enough", "so many words " * 7]
-    order, scores = rerank(texts, [-1.0, -1.2], [9, 30], [], Decoding(length=0.5), 20.0)
+    order, scores = rerank(texts, [-1.0, -1.2], [9, 30], [], Decoding(), gains)
     assert order == [1, 0]
-    assert scores[1] == pytest.approx(-1.2 + 0.5 * bell(21, 20.0))
-    assert rerank(texts, [-1.0, -1.2], [9, 30], [], Decoding(length=0.5), None)[0] == [0, 1]
+    assert scores[1] == pytest.approx(-1.2 + gains[21])
+    assert rerank(texts, [-1.0, -1.2], [9, 30], [], Decoding())[0] == [0, 1]
 
 
 def test_the_search_aims_at_the_words_that_it_is_given() -> None:
     model = tiny_model(tiny_config(vocab_size=TOKENIZER.vocab_size), seed=3)
     context = model.encode({"audio": FeatureRows(torch.zeros(2, 1, 256), torch.ones(2, 1))})
-    decoding = Decoding(beams=4, max_tokens=40, length=10.0)
 
-    def words_of(*targets: float | None) -> list[int]:
-        steering = steer(WORDS, [[], []], decoding, targets=targets)
+    def words_of(*targets: int | None) -> list[int]:
+        decoding = Decoding(beams=4, max_tokens=40, length=10.0)
+        gains = [
+            target
+            and length_gains(
+                dataclasses.replace(decoding, target_words=target),
+                None,
+                [],
+                audio=False,
+                artists=False,
+            )
+            for target in targets
+        ]
+        steering = steer(WORDS, [[], []], decoding, gains=gains)
         found = decode_all(model, context, decoding, steering=steering)
         return [WORDS.read(found.ids(i, 0, model.config.eos_token_id)).spaced for i in range(2)]
 
     free = words_of(None, None)
-    assert words_of(None, 9.0)[0] == free[0]  # one item's target is not the other's
-    few, more = words_of(5.0, 20.0)
+    assert words_of(None, 9)[0] == free[0]  # one item's aim is not the other's
+    few, more = words_of(5, 20)
     assert few < more
 
 
 def test_the_bundled_model_writes_about_as_many_words_as_asked() -> None:
     captioner = Captioner.from_pretrained()
     tags = tuple(Tag(text=t) for t in ("rock", "electric guitar", "male vocalist", "energetic"))
-    counts = []
-    for target in (12, 40):
+    for target in (14, 40):
         decoding = dataclasses.replace(captioner.default_decoding, target_words=target)
         result = captioner.caption(CaptionRequest(tags=tags, decoding=decoding), trace=False)
-        counts.append(len(result.description.split()))
+        assert abs(len(result.description.split()) - target) <= 8
         assert result.description.endswith(".")
-    assert abs(counts[0] - 12) <= 8
-    assert abs(counts[1] - 40) <= 8
 
 
 def test_expected_lengths_are_learned_from_captions() -> None:
     dice = random.Random(0)
     rows = []
-    for index in range(200):
-        tags = tuple(dice.sample(("verbose", "soft", "loud", "old"), 2))
-        count = 44 if "verbose" in tags else 20
-        text = ("It is a song " * 20).split()[:count]
+    for index in range(300):
+        writer = dice.choice("ab")
+        tags = [*dice.sample(("bright", "soft", "loud", "old"), 2), "mellow" + writer]
+        count = (40 if writer == "a" else 20) + (8 if "bright" in tags else 0)
+        text = " ".join(["word"] * count) + "."
         rows.append(
-            Pair(key=str(index), source="musiccaps", sentences=(" ".join(text) + ".",), tags=tags)
+            Pair(
+                key=str(index),
+                source="musiccaps",
+                sentences=(text,),
+                tags=tuple(tags),
+                group=writer,
+            )
         )
-    lengths = fit_lengths(Sources(pairs={"musiccaps": rows}, artists=False), seed=1)
-    long = lengths.expected([("verbose", 1.0), ("old", 1.0)], audio=False, artists=False)
-    short = lengths.expected([("soft", 1.0), ("old", 1.0)], audio=False, artists=False)
-    assert long == pytest.approx(44, abs=5)
-    assert short == pytest.approx(20, abs=5)
-    assert fit_lengths(Sources(pairs={"musiccaps": rows}, artists=False), seed=1) == lengths
+    sources = Sources(pairs={"musiccaps": rows}, artists=False)
+    lengths = fit_lengths(sources, seed=1)
+    for writer, extra, words in (("a", "bright", 48), ("a", "old", 40), ("b", "bright", 28)):
+        tags = [(f"mellow{writer}", 1.0), (extra, 1.0), ("soft", 1.0)]
+        best = lengths.gains(tags, audio=False, artists=False).argmax()
+        assert abs(best - words) <= 3
+    again = fit_lengths(sources, seed=1)
+    assert np.array_equal(again.logits, lengths.logits)
+    one = Sources(pairs={"musiccaps": [r for r in rows if r.group == "a"]}, artists=False)
+    assert fit_lengths(one).styles == ("writer a",)  # nothing to tell apart

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from audiogpt.artists import NEUTRAL_NAME
 from audiogpt.captions import read_caption
 from audiogpt.decoding import decode_all, steer
 from audiogpt.guidance import wants_guidance
-from audiogpt.length import LengthModel, target_words
+from audiogpt.length import LengthModel, length_gains
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
 from audiogpt.reranking import rerank
@@ -53,8 +54,8 @@ def write_captions(
     for start in range(0, len(examples), batch_size):
         batch = examples[start : start + batch_size]
         tags = [_tags(example, tokenizer) for example in batch]
-        targets = [
-            _target(example, some, decoding, lengths)
+        gains = [
+            _gains(example, some, decoding, lengths)
             for example, some in zip(batch, tags, strict=True)
         ]
         with torch.inference_mode():
@@ -70,7 +71,7 @@ def write_captions(
                 decoding,
                 device=model.device,
                 forbidden=[_unnamed(example, tokenizer) for example in batch],
-                targets=targets,
+                gains=gains,
             ),
         )
         for item in range(len(batch)):
@@ -89,17 +90,17 @@ def write_captions(
                         log_probability=float(found.log_probabilities[item, rank].sum()),
                     )
                 )
-            yield choose(written, tags[item], decoding, targets[item])
+            yield choose(written, tags[item], decoding, gains[item])
 
 
 def choose(
     written: Sequence[Written],
     tags: Sequence[tuple[str, float]],
     decoding: Decoding,
-    target: float | None = None,
+    gains: np.ndarray | None = None,
 ) -> Written:
     """The best hypothesis; unfinished ones only if there is no other."""
-    if target is None and not wants_guidance(decoding, tags):
+    if gains is None and not wants_guidance(decoding, tags):
         return written[0]
     finished = [w for w in written if w.finished and w.description] or list(written)
     order, _ = rerank(
@@ -108,7 +109,7 @@ def choose(
         [len(w.tokens) for w in finished],
         tags,
         decoding,
-        target,
+        gains,
     )
     return finished[order[0]]
 
@@ -125,14 +126,14 @@ def _artists(example: Example) -> int:
     return sum(share > 0 for share in shares)
 
 
-def _target(
+def _gains(
     example: Example,
     tags: Sequence[tuple[str, float]],
     decoding: Decoding,
     lengths: LengthModel | None,
-) -> float | None:
+) -> np.ndarray | None:
     audio = example.audio is not None or "audio" in (example.features or {})
-    return target_words(decoding, lengths, tags, audio=audio, artists=_artists(example) > 0)
+    return length_gains(decoding, lengths, tags, audio=audio, artists=_artists(example) > 0)
 
 
 def _tags(example: Example, tokenizer: CaptionTokenizer) -> list[tuple[str, float]]:

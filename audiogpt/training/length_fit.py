@@ -3,61 +3,114 @@
 from __future__ import annotations
 
 import random
+import statistics
 from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
 
 from audiogpt.length import LengthModel, length_features
+from audiogpt.training.artist_sentences import artist_sentence, draw_shares
 from audiogpt.training.sources import Sources
-from audiogpt.training.views import LONGEST, draw_view
+from audiogpt.training.views import draw_view
 
-VIEWS = 6000  # drawn from the training mixture beside MusicCaps' rows
-VIEW_WEIGHT = 0.1  # a drawn view counts as a tenth of a row that people wrote
-FEWEST = 8  # times that a feature must occur
-RIDGE = 20.0
-# The ridge should hold back the many weights of words, not these few.
-SCALES = {"audio": 5.0, "artists": 5.0, "log tags": 3.0, "log words": 3.0}
+VIEWS = 2500  # drawn of what is not MusicCaps'
+FEWEST = 6  # items in which a feature must occur
+SMALLEST = 20  # items of a style
+FOLDS = 4
+SOFTNESS = 0.5  # of the logistic regression: larger fits closer
+RIDGE = 25.0
+
+
+class Item(NamedTuple):
+    """A training caption: what is known before it is written, its style, and its words."""
+
+    features: dict[str, float]
+    style: str
+    clip: bool
+    words: int
 
 
 def fit_lengths(sources: Sources, *, seed: int = 0) -> LengthModel:
-    """Ridge regression of a description's words on what its request says.
+    """Logistic regression of the style and, within each, ridge regression of the words.
 
-    MusicCaps' training rows come as evaluation gives them, with every aspect and the caption as
-    written (or 60 words, where it has more); views of the mixture tell how long captions of a few
-    tags, of clips and with artists are.
+    A style is one of MusicCaps' writers, whose rows come as evaluation gives them, with every
+    aspect and the caption as written; or the composed captions of text, or those of clips.
     """
     from sklearn.feature_extraction import DictVectorizer
-    from sklearn.linear_model import Ridge
+    from sklearn.linear_model import LogisticRegression
 
-    features, words, weights = [], [], []
-    for pair in sources.pairs.get("musiccaps", ()):
-        if pair.tags:
-            tags = [(tag, 1.0) for tag in pair.tags]
-            features.append(length_features(tags, audio=False, artists=False))
-            words.append(min(LONGEST, len(pair.description.split())))
-            weights.append(1.0)
     dice = random.Random(f"{seed}-lengths")
-    for _ in range(VIEWS):
-        _, drawn = sources.draw(dice)
-        if drawn is None:
-            continue
-        view = draw_view(drawn, dice, artists=sources.artists)
-        features.append(
-            length_features(view.tags, audio=bool(view.audio), artists=any(view.shares))
-        )
-        words.append(min(LONGEST, len(view.description.split())))
-        weights.append(VIEW_WEIGHT)
-    seen = Counter(name for some in features for name in some)
-    kept = [
-        {name: v * SCALES.get(name, 1.0) for name, v in some.items() if seen[name] >= FEWEST}
-        for some in features
-    ]
+    artists = statistics.fmean(
+        len(artist_sentence(draw_shares(dice), dice).split()) for _ in range(500)
+    )
+    items = [*_rows(sources), *_views(sources, dice)]
+    sizes = Counter(item.style for item in items)
+    items = [item for item in items if sizes[item.style] >= min(SMALLEST, max(sizes.values()))]
+    seen = Counter(name for item in items for name in item.features)
     vectorizer = DictVectorizer()
-    ridge = Ridge(alpha=RIDGE).fit(
-        vectorizer.fit_transform(kept), np.asarray(words, float), sample_weight=weights
-    )
-    named = zip(vectorizer.get_feature_names_out(), ridge.coef_, strict=True)
+    X = vectorizer.fit_transform(
+        [{n: v for n, v in item.features.items() if seen[n] >= FEWEST} for item in items]
+    )  # (N, F)
+    words = np.array([item.words for item in items], float)
+    labels = np.array([item.style for item in items])
+    styles = sorted(set(labels))
+    logits = np.zeros((X.shape[1] + 1, len(styles)))
+    if len(styles) > 1:
+        chosen = LogisticRegression(C=SOFTNESS, max_iter=1000).fit(X, labels)
+        coefficients, constants = chosen.coef_, chosen.intercept_
+        if len(styles) == 2:  # scikit-learn gives the second one's alone
+            coefficients, constants = (
+                np.vstack([-coefficients, coefficients]) / 2,
+                (np.array([-constants[0], constants[0]]) / 2),
+            )
+        logits = np.vstack([coefficients.T, constants])
+    fitted = [_fit_words(X[labels == style], words[labels == style]) for style in styles]
+    clips = {item.style: item.clip for item in items}
     return LengthModel(
-        base=round(float(ridge.intercept_), 2),
-        weights={str(n): round(float(w) * SCALES.get(n, 1.0), 2) for n, w in named},
+        styles=tuple(str(style) for style in styles),
+        features={str(n): i for i, n in enumerate(vectorizer.get_feature_names_out())},
+        logits=logits.round(2),
+        means=np.stack([means for means, _ in fitted], axis=1).round(2),
+        deviations=np.array([round(deviation, 2) for _, deviation in fitted]),
+        clips=np.array([clips[style] for style in styles]),
+        artists=round(artists, 2),
     )
+
+
+def _rows(sources: Sources) -> list[Item]:
+    return [
+        Item(
+            length_features([(tag, 1.0) for tag in pair.tags]),
+            f"writer {pair.group}".strip(),
+            False,
+            len(pair.description.split()),
+        )
+        for pair in sources.pairs.get("musiccaps", ())
+        if pair.tags
+    ]
+
+
+def _views(sources: Sources, dice: random.Random) -> list[Item]:
+    """Views of the other sources, which the recombined rows are no source of their own among."""
+    others = [name for name in ("composed", "notes", "clips", "grooves") if sources.pairs.get(name)]
+    items = []
+    for _ in range(VIEWS if others else 0):
+        name = dice.choices(others, [sources.mixture[name] for name in others])[0]
+        view = draw_view(dice.choice(sources.pairs[name]), dice, artists=False)
+        clip = bool(view.audio)
+        style = "clip" if clip else "composed"
+        items.append(Item(length_features(view.tags), style, clip, len(view.description.split())))
+    return items
+
+
+def _fit_words(X: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights of the features and the constant (F + 1,), and the deviation on unseen captions."""
+    from sklearn.linear_model import Ridge
+    from sklearn.model_selection import KFold, cross_val_predict
+
+    ridge = Ridge(alpha=RIDGE)
+    folds = KFold(min(FOLDS, len(words)), shuffle=True, random_state=0)
+    missed = words - cross_val_predict(ridge, X, words, cv=folds)
+    ridge.fit(X, words)
+    return np.append(ridge.coef_, ridge.intercept_), float(np.sqrt((missed**2).mean()))
