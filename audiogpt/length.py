@@ -3,7 +3,8 @@
 The likeliest caption under a language model is shorter than the captions that it learned from, and
 a penalty on all short ones pads those that ought to be short. So a checkpoint may say how long its
 training captions were for requests like this one (`LengthModel`, lengths.json), and beam search
-gains up to `Decoding.length` for ending near that, or near `Decoding.target_words`.
+gains up to `Decoding.length` for ending near that, or four times as much near
+`Decoding.target_words`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from audiogpt.words import all_words
 
 LENGTHS_FILE = "lengths.json"
 TOLERANCE = 6.0  # words: CIDEr-D's own, within which captions still count as equally long
+ASKED = 4.0  # how much more a length that was asked for counts than one that is only usual
 MOST_WORDS = 256  # of the tables; longer captions gain as those
 
 WeightedTags = Sequence[tuple[str, float]]
@@ -163,7 +165,7 @@ def length_gains(
         return None
     if decoding.target_words:
         off = np.arange(MOST_WORDS + 1) - decoding.target_words
-        return decoding.length * np.exp(-0.5 * (off / TOLERANCE) ** 2)
+        return ASKED * decoding.length * np.exp(-0.5 * (off / TOLERANCE) ** 2)
     if lengths is None:
         return None
     return decoding.length * lengths.gains(tags, audio=audio, artists=artists)

@@ -103,8 +103,8 @@ class Decoding:
     (0: no limit), and not before `min_words`.
     Beams gain `coverage` times the share of the tags' words that they use, and lose `invention` for
     each instrument that no tag names and each word that a sentence says again (0: off). They gain
-    up to `length` (0: off) for ending near `target_words`; 0 stands for the length that the
-    checkpoint expects, and where it expects none for any.
+    up to `length` (0: off) for ending near the length that the checkpoint expects, if it expects
+    any, or four times that near `target_words` (0: as expected).
     """
 
     method: str = "beam"
@@ -119,7 +119,7 @@ class Decoding:
     n_best: int = 3
     coverage: float = 0.0
     invention: float = 0.0
-    length: float = 0.3
+    length: float = 0.1
     target_words: int = 0
 
     def __post_init__(self) -> None:

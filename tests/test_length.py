@@ -113,7 +113,7 @@ def test_what_is_asked_for_goes_before_what_is_expected() -> None:
     for lengths in (None, MODEL):
         asked = aim(lengths, target_words=31)
         assert asked.argmax() == 31
-        assert asked[31 + 6] == pytest.approx(0.5 * np.exp(-0.5))
+        assert asked[31 + 6] == pytest.approx(4 * 0.5 * np.exp(-0.5))
     assert aim(MODEL, length=0.0, target_words=31) is None
     assert aim(MODEL, method="sample") is None
 
@@ -125,7 +125,7 @@ def test_hypotheses_gain_by_their_length_and_open_ones_what_they_still_may() -> 
     term = LengthTerm([gains, None])
     words = torch.tensor([[5, 20, 35], [5, 20, 3500]])
     assert term.ended(words)[0].tolist() == pytest.approx(gains[[5, 20, 35]].tolist())
-    assert term.open(words)[0].tolist() == pytest.approx([0.5, 0.5, gains[35]])
+    assert term.open(words)[0].tolist() == pytest.approx([2.0, 2.0, gains[35]])
     assert not term.ended(words)[1].any()  # an item without an aim
     texts = ["five words are not enough", "so many words " * 7]
     order, scores = rerank(texts, [-1.0, -1.2], [9, 30], [], Decoding(), gains)
@@ -139,7 +139,7 @@ def test_the_search_aims_at_the_words_that_it_is_given() -> None:
     context = model.encode({"audio": FeatureRows(torch.zeros(2, 1, 256), torch.ones(2, 1))})
 
     def words_of(*targets: int | None) -> list[int]:
-        decoding = Decoding(beams=4, max_tokens=40, length=10.0)
+        decoding = Decoding(beams=4, max_tokens=40, length=5.0)
         gains = [
             target
             and length_gains(

@@ -38,14 +38,15 @@ logger = logging.getLogger(__name__)
 
 LONGEST_CAPTION = 160  # tokens
 DECODING = {
-    "beams": 4,
+    "beams": 8,
     "max_tokens": 112,
     "min_words": 8,
     "max_words": 60,
     "length_penalty": 1.5,
     "no_repeat_ngram": 3,
-    "coverage": 0.4,
+    "coverage": 0.3,
     "invention": 0.025,
+    "length": 0.1,
 }
 
 
