@@ -220,6 +220,20 @@ def test_stop_stops_and_the_page_stays_usable(page):
     wait_done(page)
 
 
+def test_a_caption_has_about_as_many_words_as_asked(page):
+    for tag in ("rock", "electric guitar", "male vocalist"):
+        add_tag(page, tag)
+    wait_done(page)
+    page.locator("details.settings summary").click()
+    words = []
+    for asked in (14, 40):
+        part(page, "decoding-target_words").fill(str(asked))
+        part(page, "decoding-target_words").press("Enter")
+        wait_done(page)
+        words.append(len(caption_of(page).split()))
+    assert words[0] + 12 <= words[1]
+
+
 def test_sampling_repeats_with_its_seed(page):
     add_tag(page, "folk")
     page.locator("details.settings summary").click()

@@ -70,6 +70,7 @@ def _add_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
     parser.add_argument("--no_repeat_ngram", type=int)
     parser.add_argument("--coverage", type=float, help="gain for using all of the tags' words")
     parser.add_argument("--invention", type=float, help="loss for each instrument not given")
+    parser.add_argument("--length", type=float, help="gain for as many words as expected")
     parser.add_argument("--compare", type=Path, help="other predictions: paired bootstrap")
     parser.add_argument("--threads", type=int, default=0)
     parser.set_defaults(run=_evaluate)
@@ -86,7 +87,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     decoding = dict(read_config(resolve(options.checkpoint)).decoding)
-    for name in ("beams", "length_penalty", "no_repeat_ngram", "coverage", "invention"):
+    for name in ("beams", "length_penalty", "no_repeat_ngram", "coverage", "invention", "length"):
         if getattr(options, name) is not None:
             decoding[name] = getattr(options, name)
     decoding["n_best"] = min(decoding.get("beams", 4), 16)
