@@ -70,13 +70,14 @@ class InTime:
     def compete(
         self, tokens: Tensor, history: Tensor, scores: Tensor, finished: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Put it in the last place where it scores higher than what holds that, and sort each
-        item by score: (B, K, T) twice, (B, K) twice."""
+        """Put it in the last place where that holds a lower score or a text without an end, and
+        sort each item, whole ones first, by score: (B, K, T) twice, (B, K) twice."""
         tokens, history = tokens.clone(), history.clone()
         scores, finished = scores.clone(), finished.clone()
         for item, score in enumerate(self.scores):
             mine, its = self.tokens[item], self.history[item]
-            if mine is None or its is None or score <= float(scores[item, -1]):
+            whole = bool(finished[item, -1])
+            if mine is None or its is None or (whole and score <= float(scores[item, -1])):
                 continue
             length = len(mine)
             same = (tokens[item, :, :length] == mine).all(-1) & finished[item]
@@ -86,6 +87,8 @@ class InTime:
             tokens[item, -1, :length], history[item, -1, :length] = mine, its
             scores[item, -1], finished[item, -1] = score, True
         order = scores.argsort(dim=1, descending=True, stable=True)
+        last = (~finished.gather(1, order)).long().argsort(dim=1, stable=True)
+        order = order.gather(1, last)
         wide = order[..., None].expand_as(tokens)
         return (
             tokens.gather(1, wide),
@@ -133,13 +136,16 @@ class Limits:
         self, words: TokenWords, log_p: Tensor, tokens: Tensor, finished: Tensor
     ) -> list[Said | None]:
         decoding = self.decoding
+        texts = tokens.tolist()
         said = [
             None if over else words.read(ids)
-            for ids, over in zip(tokens.tolist(), finished.tolist(), strict=True)
+            for ids, over in zip(texts, finished.tolist(), strict=True)
         ]
         for row, text in enumerate(said):
             if text is None:
                 continue
+            if again := sorted(words.markers.intersection(texts[row])):
+                log_p[row, again] = -torch.inf  # a caption has one title and one description
             if repeating := words.repeating(text, decoding.no_repeat_ngram):
                 log_p[row, repeating] = -torch.inf
             if text.spaced < decoding.min_words:

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from audiogpt.tokenizer import DESCRIPTION, CaptionTokenizer
+from audiogpt.tokenizer import DESCRIPTION, TITLE, CaptionTokenizer
 from audiogpt.words import fold
 
 _STOPS = frozenset(".!?")
@@ -50,8 +50,11 @@ class TokenWords:
             "" if index in self.special else self._text(index) for index in range(self.size)
         ]
         self.description_id = tokenizer.token_id(DESCRIPTION)
+        self.markers = frozenset(
+            token for token in map(tokenizer.token_id, (TITLE, DESCRIPTION)) if token is not None
+        )
         # Beginning with a space, a mark or nothing at all: what came before is a whole word.
-        self.begins = [not text[:1].isalnum() and text[:1] != "'" for text in self.texts]
+        self.begins = [not text[:1].isalnum() and text[:1] not in ("'", "&") for text in self.texts]
         # Every request asks for the spellings of the same instruments.
         self._encoded = lru_cache(maxsize=4096)(tokenizer.encode)
         self._begun: dict[str, tuple[list[int], list[int]]] = {}
@@ -95,7 +98,7 @@ class TokenWords:
                     words.append(letters)
                 else:
                     words[-1] += letters
-            open_ = not text[-1:].isalnum()
+            open_ = not text[-1:].isalnum() and text[-1:] != "&"
         ended = bool(words) and bool(_STOPS & set(text))
         return Said([fold(word) for word in words], spaced, ended, open_)
 
@@ -134,4 +137,4 @@ class TokenWords:
 
 
 def _letters(text: str) -> str:
-    return "".join(letter for letter in text.lower() if letter.isalnum() or letter == "'")
+    return "".join(letter for letter in text.lower() if letter.isalnum() or letter in "'&")

@@ -32,6 +32,25 @@ def test_what_could_have_ended_is_there_where_all_else_is_lost() -> None:
     assert torch.equal(tokens, torch.full((2, 2, 4), 9))
 
 
+def test_a_whole_caption_comes_before_those_without_an_end() -> None:
+    in_time = InTime(2)
+    in_time.offer(0, -3.0, torch.tensor([5, 6, EOS]), torch.tensor([-1.0, -2.0, -3.0]))
+    in_time.offer(1, -3.0, torch.tensor([5, 6, EOS]), torch.tensor([-1.0, -2.0, -3.0]))
+    tokens, history = torch.full((2, 2, 4), 9), torch.full((2, 2, 4), -1.0)
+    scores = torch.tensor([[-1.0, -2.0], [-1.0, -2.0]])
+    finished = torch.tensor([[False, False], [True, True]])
+    found, log_p, ranks, whole = in_time.compete(tokens, history, scores, finished)
+    assert found[0, 0].tolist() == [5, 6, EOS, 0]
+    assert log_p[0, 0].tolist() == [-1.0, -2.0, -3.0, 0.0]
+    assert ranks[0].tolist() == [-3.0, -1.0]
+    assert whole[0].tolist() == [True, False]
+    assert torch.equal(found[1], tokens[1])  # those that ended score higher
+    in_time.offer(1, -1.5, torch.tensor([7, EOS]), torch.tensor([-1.0, -1.0]))
+    found, _, ranks, _ = in_time.compete(tokens, history, scores, finished)
+    assert ranks[1].tolist() == [-1.0, -1.5]
+    assert found[1, 1].tolist() == [7, EOS, 0, 0]
+
+
 def _allowed(limits: Limits, *texts: str) -> torch.Tensor:
     """Which tokens may follow each text, of one hypothesis per item: bool (N, V)."""
     ids = [TOKENIZER.encode(f"<title> Calm <description> {text}") for text in texts]
@@ -49,9 +68,13 @@ def test_hypotheses_end_neither_too_early_nor_too_late() -> None:
     in_time = InTime(3)
     allowed = _allowed(Limits(None, decoding, WORDS, EOS, in_time), short, fine, long)
     assert not allowed[0, EOS]  # too few words
-    assert allowed[0].sum() == TOKENIZER.vocab_size - 1
+    markers = sorted(WORDS.markers)  # a caption has one title and one description
+    assert len(markers) == 2
+    assert not allowed[:, markers].any()
+    assert allowed[0].sum() == TOKENIZER.vocab_size - 1 - len(markers)
     assert allowed[1].nonzero().tolist() == [[EOS]]  # no room for another sentence
-    assert allowed[2].all()  # too long, but the item has nothing else
+    # too long, but the item has nothing else
+    assert allowed[2].sum() == TOKENIZER.vocab_size - len(markers)
     in_time.offer(2, -1.0, torch.tensor([5, EOS]), torch.tensor([-1.0, -1.0]))
     allowed = _allowed(Limits(None, decoding, WORDS, EOS, in_time), short, fine, long)
     assert not allowed[2].any()  # given up: something could have ended in time
@@ -72,6 +95,11 @@ def test_whole_captions_keep_to_few_words() -> None:
             assert 8 <= len(result.description.split()) <= most
             assert result.description.endswith(".")
             assert not result.warnings
+
+
+def test_an_ampersand_is_part_of_a_word_as_it_is_for_whoever_counts_trigrams() -> None:
+    said = WORDS.read(TOKENIZER.encode("<description> R&B and drum & bass."))
+    assert said.words == ["r&b", "and", "drum", "&", "bass"]
 
 
 def test_an_artist_counts_as_a_word_and_does_not_begin_the_caption_anew() -> None:
