@@ -183,9 +183,7 @@ def _beam_search(
     sums = torch.zeros(B, 1, device=device)
     finished = torch.zeros(B, 1, dtype=torch.bool, device=device)
     lengths = torch.zeros(B, 1, device=device)
-    words = torch.zeros(
-        B, 1, dtype=torch.long, device=device
-    )  # of each hypothesis, where the length term asks
+    words = torch.zeros(B, 1, dtype=torch.long, device=device)  # counted for the length term
     for step in range(length):
         log_p = model(last, context, cache=cache, last_only=True)[:, -1].log_softmax(-1)
         V = log_p.shape[-1]

@@ -92,7 +92,7 @@ def _rows(sources: Sources) -> list[Item]:
 
 
 def _views(sources: Sources, dice: random.Random) -> list[Item]:
-    """Views of the other sources, which the recombined rows are no source of their own among."""
+    """Views of the sources that are not MusicCaps'."""
     others = [name for name in ("composed", "notes", "clips", "grooves") if sources.pairs.get(name)]
     items = []
     for _ in range(VIEWS if others else 0):
