@@ -202,8 +202,9 @@ def _beam_search(
         if steering.length is not None:
             words = _words(said, words)
             ends = steering.length.ended(words)  # (B, K)
-            ranked = ranked + torch.where(finished, ends, steering.length.open(words))[..., None]
-            ranked[..., eos] += torch.where(finished, 0.0, ends - steering.length.open(words))
+            goes_on = torch.where(finished, ends, steering.length.open(words))
+            ranked = ranked + goes_on[..., None]
+            ranked[..., eos] += ends - goes_on
         limits.remember(said, ranked[..., eos], log_p[..., eos], tokens, history)
         scores, flat = ranked.view(B, -1).topk(min(K, ranked[0].numel()), dim=1)
         beam, word = flat // V, flat % V  # (B, K)

@@ -8,7 +8,6 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 
@@ -30,6 +29,7 @@ from audiogpt.request import (
     CaptionResult,
     Decoding,
     Partial,
+    SegmentCaption,
     Tag,
     Track,
 )
@@ -48,17 +48,6 @@ SEGMENT_BATCH = 4  # stretches heard before their captions are shown
 SUGGESTED_TAGS = 8
 MIN_CONFIDENCE = 0.2
 MIN_SEGMENT = 3.0  # s
-
-
-@dataclass(frozen=True, kw_only=True)
-class SegmentCaption:
-    """The caption of one stretch of a track, in seconds."""
-
-    track: int
-    start: float
-    end: float
-    title: str
-    description: str
 
 
 class Captioner:

@@ -246,6 +246,17 @@ class Partial:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SegmentCaption:
+    """The caption of one stretch of a track, in seconds."""
+
+    track: int
+    start: float
+    end: float
+    title: str
+    description: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class CaptionResult:
     """The caption, why it came out so, and everything needed to get it again.
 
