@@ -147,9 +147,9 @@ function addArtist(name) {
 const FIELDS = [
   ["beams", "Beams", 1, 16, 1], ["n_best", "Captions to keep", 1, 16, 1],
   ["max_tokens", "Longest caption (tokens)", 1, first.longest, 1],
-  ["min_words", "Fewest words", 0, 500, 1],
-  ["max_words", "Most words (0: any)", 0, 500, 1],
-  ["target_words", "Words aimed at (0: usual)", 0, 500, 1],
+  ["min_words", "Fewest words", 0, 256, 1],
+  ["max_words", "Most words (0: any)", 0, 256, 1],
+  ["target_words", "Words aimed at (0: usual)", 0, 256, 1],
   ["length", "Bonus: that length", 0, 10, 0.05], ["length_penalty", "Length penalty", 0, 3, 0.1],
   ["no_repeat_ngram", "Never repeat n words", 0, 16, 1],
   ["coverage", "Bonus: tags\u2019 words", 0, 10, 0.05],
