@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from audiogpt.controls import CENTRES
+
 FUSIONS = ("sum", "gated", "meshed")
 ROW_KINDS = ("features", "text")
 TEXT_FORMATS = ("own", "published")
@@ -71,6 +73,7 @@ class AudioGPTConfig:
     longest branch and the padding is attended to, and pad tokens are masked in self-attention and
     zeroed after each block (docs/playntell.md lists every such difference). `audio_rows` says what
     a row of the audio branch is: one segment, or a whole track (the mean over its first 30 s).
+    `controls` are what a caption can be asked to be (audiogpt.controls).
     """
 
     branches: tuple[BranchConfig, ...] = PLAYNTELL_BRANCHES
@@ -94,6 +97,7 @@ class AudioGPTConfig:
     formatting: str = "standard"  # of published captions, see audiogpt.captions
     audio_embedding: str = "musicnn-vgg"
     audio_rows: str = "segments"
+    controls: tuple[str, ...] = ()
     decoding: Mapping[str, Any] = field(default_factory=dict)  # this checkpoint's defaults
 
     def __post_init__(self) -> None:
@@ -106,6 +110,8 @@ class AudioGPTConfig:
             raise ValueError(f"text_format must be one of {', '.join(TEXT_FORMATS)}.")
         if self.audio_rows not in AUDIO_ROWS:
             raise ValueError(f"audio_rows must be one of {', '.join(AUDIO_ROWS)}.")
+        if len(set(self.controls)) != len(self.controls) or set(self.controls) - set(CENTRES):
+            raise ValueError(f"controls must be among {', '.join(CENTRES)}, each once.")
         if self.n_embd % self.n_head:
             raise ValueError(
                 f"n_embd ({self.n_embd}) must be a multiple of n_head ({self.n_head})."
@@ -156,4 +162,4 @@ class AudioGPTConfig:
             branches = tuple(BranchConfig(**branch) for branch in data.pop("branches", ()))
         except TypeError as error:
             raise ValueError(f"config.json describes a branch wrongly: {error}.") from None
-        return cls(branches=branches, **data)
+        return cls(branches=branches, controls=tuple(data.pop("controls", ())), **data)

@@ -62,6 +62,7 @@ class Context:
     present: Tensor  # (M, B, 1, 1): 1 where the branch has any row, else 0
     strengths: Tensor  # (M, B, 1, 1): lambda
     n_rows: tuple[int, ...]  # real columns per branch
+    controls: Tensor | None = None  # (B, D): added to every token's embedding
 
     @property
     def batch(self) -> int:
@@ -77,4 +78,5 @@ class Context:
             bias=self.bias.expand(-1, C, -1, -1, -1),
             present=self.present * coalitions.T[:, :, None, None],
             strengths=self.strengths.expand(-1, C, -1, -1),
+            controls=None if self.controls is None else self.controls.expand(C, -1),
         )

@@ -99,6 +99,10 @@ class LengthModel:
         gains = (p / np.sqrt(variance) * np.exp(-0.5 * off**2 / variance)).sum(1)
         return gains / max(gains.max(), 1e-12)
 
+    def expected(self, tags: WeightedTags, *, audio: bool, artists: bool) -> float:
+        """The number of words with the highest gain."""
+        return float(self.gains(tags, audio=audio, artists=artists).argmax())
+
     @classmethod
     def load(cls, folder: Path) -> LengthModel | None:
         """The folder's lengths.json, if it has one; ValueError where it is not of that form."""

@@ -27,6 +27,7 @@ from audiogpt.config import (
     BranchConfig,
 )
 from audiogpt.context import Context, FeatureRows, Rows, TextRows
+from audiogpt.controls import control_width
 from audiogpt.layers import Block, BlockRecord, Branch, Cache, matmul_bias
 
 
@@ -69,6 +70,9 @@ class AudioGPT(nn.Module):
         self.config = config
         self.branches = nn.ModuleDict({b.name: Branch(config, b) for b in config.branches})
         self.transformer = Decoder(config)
+        self.controls: nn.Parameter | None = None
+        if config.controls:
+            self.controls = nn.Parameter(torch.empty(control_width(config.controls), config.n_embd))
         self.reset_parameters()
 
     @classmethod
@@ -133,13 +137,15 @@ class AudioGPT(nn.Module):
         *,
         strengths: Tensor | None = None,
         padded_rows: int | Tensor | None = None,
+        controls: Tensor | None = None,
     ) -> Context:
         """Project rows and compute every layer's cross-attention keys and values.
 
         `rows` maps branch names to rows; a branch that is missing contributes exactly nothing.
         `strengths` (B, M) are the branches' lambdas, 1 by default. With `published_padding`,
         every branch is padded to `padded_rows` (an int, or one per item), by default the longest
-        branch of the item. Raises ValueError for unknown branches and wrong shapes.
+        branch of the item. `controls` (B, F) are `control_features`; a model without controls
+        leaves them aside. Raises ValueError for unknown branches and wrong shapes.
         """
         config, M = self.config, len(self.config.branches)
         if unknown := sorted(set(rows) - set(config.branch_names)):
@@ -187,7 +193,19 @@ class AudioGPT(nn.Module):
             n_rows=tuple(
                 rows[name].weights.shape[1] if name in rows else 0 for name in config.branch_names
             ),
+            controls=self._control_rows(controls, B),
         )
+
+    def _control_rows(self, controls: Tensor | None, items: int) -> Tensor | None:
+        """What the controls (B, F) add to the token embeddings: (B, D)."""
+        if controls is None or self.controls is None:
+            return None
+        if controls.shape != (items, len(self.controls)):
+            raise ValueError(
+                f"The model takes {len(self.controls)} numbers of controls for each of {items} "
+                f"items, but was given shape {tuple(controls.shape)}."
+            )
+        return controls.to(self.controls) @ self.controls
 
     def _append_padding(
         self, columns: Tensor, real: Tensor, rows: Mapping[str, Rows], total: int | Tensor | None
@@ -234,7 +252,10 @@ class AudioGPT(nn.Module):
             pads = tokens == self.config.pad_token_id  # (N, T)
         bias = self._causal_bias(N, T, past, pads, cache)
         positions = torch.arange(past, past + T, device=tokens.device)
-        x = transformer.drop(transformer.wte(tokens) + transformer.wpe(positions))  # (N, T, D)
+        x = transformer.wte(tokens) + transformer.wpe(positions)  # (N, T, D)
+        if context.controls is not None:
+            x = x + context.controls.repeat_interleave(N // context.batch, 0)[:, None]
+        x = transformer.drop(x)
         for layer, block in enumerate(transformer.h):
             x = block(x, context, bias, cache, layer, records)
             if pads is not None:

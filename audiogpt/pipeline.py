@@ -18,6 +18,7 @@ from audiogpt import __version__, checkpoints
 from audiogpt.audio.tag_vocabulary import LABELS, contradicts
 from audiogpt.captions import Caption, read_caption
 from audiogpt.context import Context
+from audiogpt.controls import control_features
 from audiogpt.decoding import Hypotheses, Steering, decode, decode_all, steer
 from audiogpt.guidance import wants_guidance
 from audiogpt.length import LengthModel, length_gains
@@ -270,7 +271,20 @@ class Captioner:
             [[item.strengths[name] for name in self.config.branch_names] for item in items],
             device=self.model.device,
         )
-        return self.model.encode(rows, strengths=strengths.view(len(items), -1))
+        return self.model.encode(
+            rows,
+            strengths=strengths.view(len(items), -1),
+            controls=control_features(self.config.controls, [self._asked(item) for item in items]),
+        )
+
+    def _asked(self, inputs: Inputs) -> dict[str, float]:
+        """What the caption is asked to be: by the request, else as such requests usually get."""
+        decoding = inputs.request.decoding or self.default_decoding
+        tags, expected = inputs.audible_tags(), None
+        if self.lengths is not None:
+            audio, artists = inputs.hears("audio"), inputs.hears("artists")
+            expected = self.lengths.expected(tags, audio=audio, artists=artists)
+        return decoding.controls(tags, expected)
 
     @cached_property
     def _token_words(self) -> TokenWords:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,7 +104,9 @@ class Decoding:
     Beams gain `coverage` times the share of the tags' words that they use, and lose `invention` for
     each instrument that no tag names and each word that a sentence says again (0: off). They gain
     up to `length` (0: off) for ending near the length that the checkpoint expects, if it expects
-    any, or four times that near `target_words` (0: as expected).
+    any, or four times that near `target_words` (0: as expected). A checkpoint with controls is also
+    told these words, and that it shall use the share `target_coverage` of the tags' words (0: not
+    asked).
     """
 
     method: str = "beam"
@@ -121,6 +123,7 @@ class Decoding:
     invention: float = 0.0
     length: float = 0.1
     target_words: int = 0
+    target_coverage: float = 0.0
 
     def __post_init__(self) -> None:
         if self.method not in ("beam", "sample"):
@@ -141,6 +144,7 @@ class Decoding:
         _check_number(self.coverage, 0, 10, "coverage")
         _check_number(self.invention, 0, 10, "invention")
         _check_number(self.length, 0, 10, "length")
+        _check_number(self.target_coverage, 0, 1, "target_coverage")
         _check_number(self.length_penalty, 0, 3, "length_penalty")
         _check_number(self.temperature, 0.05, 5, "temperature")
         _check_number(self.top_p, 0.01, 1, "top_p")
@@ -149,6 +153,18 @@ class Decoding:
     def counts_words(self) -> bool:
         """Whether the search has to know where words and sentences end."""
         return bool(self.no_repeat_ngram or self.min_words or self.max_words)
+
+    def controls(
+        self, tags: Sequence[tuple[str, float]], expected_words: float | None
+    ) -> dict[str, float]:
+        """What the caption is asked to be (`audiogpt.controls`): the words aimed at, else those
+        expected of the request, and the coverage, where there are tags."""
+        controls: dict[str, float] = {}
+        if words := self.target_words or expected_words:
+            controls["words"] = float(min(words, self.max_words or words))
+        if self.target_coverage and any(weight > 0 for _, weight in tags):
+            controls["coverage"] = self.target_coverage
+        return controls
 
 
 @dataclass(frozen=True, kw_only=True)

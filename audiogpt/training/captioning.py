@@ -10,6 +10,7 @@ import torch
 
 from audiogpt.artists import NEUTRAL_NAME
 from audiogpt.captions import read_caption
+from audiogpt.controls import control_features
 from audiogpt.decoding import decode_all, steer
 from audiogpt.guidance import wants_guidance
 from audiogpt.length import LengthModel, length_gains
@@ -58,8 +59,15 @@ def write_captions(
             _gains(example, some, decoding, lengths)
             for example, some in zip(batch, tags, strict=True)
         ]
+        controls = control_features(
+            model.config.controls,
+            [
+                decoding.controls(some, _expected(example, some, lengths))
+                for example, some in zip(batch, tags, strict=True)
+            ],
+        )
         with torch.inference_mode():
-            context = model.encode(as_rows(collate.rows(batch)))
+            context = model.encode(as_rows(collate.rows(batch)), controls=controls)
         found = decode_all(
             model,
             context,
@@ -132,8 +140,21 @@ def _gains(
     decoding: Decoding,
     lengths: LengthModel | None,
 ) -> np.ndarray | None:
-    audio = example.audio is not None or "audio" in (example.features or {})
-    return length_gains(decoding, lengths, tags, audio=audio, artists=_artists(example) > 0)
+    return length_gains(
+        decoding, lengths, tags, audio=_has_audio(example), artists=_artists(example) > 0
+    )
+
+
+def _expected(
+    example: Example, tags: Sequence[tuple[str, float]], lengths: LengthModel | None
+) -> float | None:
+    if lengths is None:
+        return None
+    return lengths.expected(tags, audio=_has_audio(example), artists=_artists(example) > 0)
+
+
+def _has_audio(example: Example) -> bool:
+    return example.audio is not None or "audio" in (example.features or {})
 
 
 def _tags(example: Example, tokenizer: CaptionTokenizer) -> list[tuple[str, float]]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from audiogpt.config import AudioGPTConfig
 from audiogpt.context import FeatureRows, Rows, TextRows
+from audiogpt.controls import control_features
 from audiogpt.training.dataset import Example
 
 IGNORED = -100  # a label that the loss leaves out
@@ -19,7 +20,8 @@ RowTensors = Mapping[str, Mapping[str, Tensor]]
 
 
 class Collator:
-    """Turn examples into `tokens` (B, T), `labels` (B, T) and `rows` by branch.
+    """Turn examples into `tokens` (B, T), `labels` (B, T), `rows` by branch, and for a model with
+    controls `controls` (B, F).
 
     A branch without rows in the whole batch is still present, with one column of weight 0, so that
     every batch has the same keys.
@@ -36,7 +38,14 @@ class Collator:
             ids = torch.tensor(example.tokens)
             tokens[i, : len(ids) - 1] = ids[:-1]
             labels[i, : len(ids) - 1] = ids[1:]
-        return {"tokens": tokens, "labels": labels, "rows": self.rows(examples)}
+        batch = {"tokens": tokens, "labels": labels, "rows": self.rows(examples)}
+        if self.config.controls:
+            batch["controls"] = self.controls(examples)
+        return batch
+
+    def controls(self, examples: Sequence[Example]) -> Tensor:
+        """The control features of the examples: (B, F), F being 0 without controls."""
+        return control_features(self.config.controls, [example.controls for example in examples])
 
     def rows(self, examples: Sequence[Example]) -> dict[str, dict[str, Tensor]]:
         """Row tensors of every branch."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch.utils.data import Dataset
 
+from audiogpt.controls import Controls
+from audiogpt.reranking import coverage
 from audiogpt.rows import tag_token_ids
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.sources import Sources
@@ -21,6 +23,8 @@ from audiogpt.training.views import View, artists_only_view, draw_view
 
 BATCHES_PER_BLOCK = 16
 FEATURE_DROPOUT = 0.25  # of the audio features in training
+CONTROL_DROPOUT = 0.15  # of each control in training
+TOLD = 0.35  # weight above which a tag counts for the coverage of a text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,7 @@ class Example:
     audio_weight: float = 1.0
     shares: tuple[float, ...] = ()
     features: Mapping[str, np.ndarray] | None = None  # further branches: float32 (R, width)
+    controls: Controls = field(default_factory=dict)
 
 
 def make_example(
@@ -54,6 +59,9 @@ def make_example(
         # The same features vanish in all segments: few clips must not be known by heart.
         kept = np.array([dice.random() >= FEATURE_DROPOUT for _ in range(rows.shape[1])])
         rows = (rows * kept / (1 - FEATURE_DROPOUT)).astype(np.float32)
+    controls = text_controls(view)
+    if dice is not None:
+        controls = {n: v for n, v in controls.items() if dice.random() >= CONTROL_DROPOUT}
     weight = 1.0
     if rows is not None and dice is not None and dice.random() < 0.1:
         weight = round(dice.uniform(0.3, 1.0), 2)
@@ -63,7 +71,22 @@ def make_example(
         audio=rows,
         audio_weight=weight,
         shares=view.shares,
+        controls=controls,
     )
+
+
+def text_controls(view: View) -> dict[str, float]:
+    """What a view's description has of what can be asked for; nothing where it is empty.
+
+    Coverage counts the tags of more than `TOLD`, alike: what a low weight asks for is told by it.
+    """
+    if not view.description:
+        return {}
+    controls = {"words": float(len(view.description.split()))}
+    tags = [(tag, 1.0) for tag, weight in view.tags if weight > TOLD]
+    if tags:
+        controls["coverage"] = coverage(view.description, tags)
+    return controls
 
 
 class ScheduledViews(Dataset[Example]):

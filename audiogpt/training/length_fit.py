@@ -93,7 +93,8 @@ def _rows(sources: Sources) -> list[Item]:
 
 def _views(sources: Sources, dice: random.Random) -> list[Item]:
     """Views of the sources that are not MusicCaps'."""
-    others = [name for name in ("composed", "notes", "clips", "grooves") if sources.pairs.get(name)]
+    names = ("composed", "notes", "clips", "grooves")
+    others = [name for name in names if name in sources.mixture and sources.pairs.get(name)]
     items = []
     for _ in range(VIEWS if others else 0):
         name = dice.choices(others, [sources.mixture[name] for name in others])[0]

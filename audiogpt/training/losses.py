@@ -1,4 +1,4 @@
-"""Cross-entropy over captions, with label smoothing and teachers."""
+"""Cross-entropy over captions, with label smoothing, teachers and a contrast between sounds."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from audiogpt.model import AudioGPT
 from audiogpt.training.collate import IGNORED, RowTensors, as_rows
 from audiogpt.training.teachers import Teachers
 
+AUDIO = "audio"  # the branch whose inputs are told apart
+
 
 class CaptioningLoss(nn.Module):
     """The model with its loss, in the form that transformers' Trainer drives."""
@@ -24,11 +26,13 @@ class CaptioningLoss(nn.Module):
         token_dropout: float = 0.0,
         teachers: Teachers | None = None,
         distillation: float = 0.5,
+        contrast: float = 0.0,
     ) -> None:
         """`token_dropout`: share of the input tokens that are hidden behind the padding token in
         training, so that the text alone tells less and the branches more (Bowman et al., 2016).
         `distillation`: how much the teachers' prediction weighs in the target, against the text's
-        own token, for items that the teachers can see whole."""
+        own token, for items that the teachers can see whole.
+        `contrast`: weight of the contrast between sounds (`_contrast`)."""
         super().__init__()
         for name, value in (("label_smoothing", label_smoothing), ("token_dropout", token_dropout)):
             if not 0.0 <= value < 1.0:
@@ -38,13 +42,16 @@ class CaptioningLoss(nn.Module):
         self.model = model
         self.label_smoothing, self.token_dropout = label_smoothing, token_dropout
         self.teachers, self.distillation = teachers, distillation
+        self.contrast = contrast
 
-    def forward(self, tokens: Tensor, labels: Tensor, rows: RowTensors) -> dict[str, Any]:
+    def forward(
+        self, tokens: Tensor, labels: Tensor, rows: RowTensors, controls: Tensor | None = None
+    ) -> dict[str, Any]:
         """tokens (B, T), labels (B, T) with -100 where there is none -> {"loss": scalar}.
 
         In evaluation mode the loss is without smoothing, so that it can be compared.
         """
-        context = self.model.encode(as_rows(rows))
+        context = self.model.encode(as_rows(rows), controls=controls)
         seen = tokens
         if self.training and self.token_dropout:
             hidden = torch.rand(tokens.shape, device=tokens.device) < self.token_dropout
@@ -60,20 +67,61 @@ class CaptioningLoss(nn.Module):
             reduction="none",
         )  # (B, T)
         if self.training and self.teachers is not None:
-            expected, known = self.teachers.probabilities(seen, rows)
+            expected, known = self.teachers.probabilities(seen, rows, controls)
             taught = -(expected * logits.log_softmax(-1)).sum(-1)  # (B, T)
             weight = self.distillation * known[:, None]
             losses = torch.where(labels == IGNORED, 0.0, (1 - weight) * losses + weight * taught)
-        return {"loss": losses.sum() / (labels != IGNORED).sum()}
+        loss = losses.sum() / (labels != IGNORED).sum()
+        if self.training and self.contrast and AUDIO in rows:
+            own = _log_probabilities(logits, labels)
+            loss = loss + self.contrast * self._contrast(tokens, labels, rows, controls, own)
+        return {"loss": loss}
+
+    def _contrast(
+        self,
+        tokens: Tensor,
+        labels: Tensor,
+        rows: RowTensors,
+        controls: Tensor | None,
+        own: Tensor,
+    ) -> Tensor:
+        """Cross-entropy of telling each sound from another one of the batch by the caption.
+
+        `own` (B,) are the captions' log-probabilities given their own sounds. Likelihood alone
+        learns the commonest wording first and is content with it; this asks what likelihood the
+        right sound adds (maximum mutual information: Li et al., 2016; noise-contrastive ranking).
+        """
+        heard = (rows[AUDIO]["weights"] > 0).any(1).nonzero()[:, 0]
+        if len(heard) < 2:
+            return own.new_zeros(())
+        other = {
+            name: {
+                part: values[heard.roll(1) if name == AUDIO else heard]
+                for part, values in parts.items()
+            }
+            for name, parts in rows.items()
+        }
+        given = None if controls is None else controls[heard]
+        context = self.model.encode(as_rows(other), controls=given)
+        logits = self.model(tokens[heard], context).float()
+        return F.softplus(_log_probabilities(logits, labels[heard]) - own[heard]).mean()
+
+
+def _log_probabilities(logits: Tensor, labels: Tensor) -> Tensor:
+    """Sum of the labels' log-probabilities per item: (B, T, V), (B, T) -> (B,)."""
+    return -F.cross_entropy(
+        logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
+    ).sum(-1)
 
 
 @torch.inference_mode()
 def caption_log_probabilities(
-    model: AudioGPT, tokens: Tensor, labels: Tensor, rows: RowTensors
+    model: AudioGPT,
+    tokens: Tensor,
+    labels: Tensor,
+    rows: RowTensors,
+    controls: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Sum of the log-probabilities of each caption, and its number of tokens: (B,), (B,)."""
-    logits = model(tokens, model.encode(as_rows(rows)))  # (B, T, V)
-    losses = F.cross_entropy(
-        logits.float().transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
-    )  # (B, T)
-    return -losses.sum(-1), (labels != IGNORED).sum(-1)
+    logits = model(tokens, model.encode(as_rows(rows), controls=controls))  # (B, T, V)
+    return _log_probabilities(logits.float(), labels), (labels != IGNORED).sum(-1)

@@ -96,6 +96,7 @@ def train_open_data(options: OpenDataOptions) -> Path:
             token_dropout=options.token_dropout,
             teachers=Teachers.load(options.teachers) if options.teachers else None,
             distillation=options.distillation,
+            contrast=options.contrast,
         ),
         validation=validation_set(options.musiccaps, tokenizer),
         average=average,
@@ -142,6 +143,7 @@ def make_config(options: OpenDataOptions, tokenizer: CaptionTokenizer) -> AudioG
         fusion="gated",
         null_rows=True,
         encoder_layer=options.encoder_layer,
+        controls=options.controls,
         dropout=options.dropout,
         decoding=DECODING,
     )

@@ -20,10 +20,12 @@ class OpenDataOptions:
     vocabulary_of: Path | None = None  # checkpoint whose vocabulary is used
     teachers: tuple[Path, ...] = ()  # checkpoints to learn from, of the same vocabulary
     distillation: float = 0.5  # weight of the teachers' predictions in the targets
+    contrast: float = 0.0  # weight of telling each sound from another by the caption
     n_layer: int = 4
     n_embd: int = 256
     n_head: int = 4
     encoder_layer: int = 0
+    controls: tuple[str, ...] = ("words", "coverage")  # what captions can be asked to be
     vocabulary: int = 6000
     dropout: float = 0.1
     label_smoothing: float = 0.05

@@ -27,8 +27,11 @@ class Teachers:
         if not models:
             raise ValueError("Distillation needs at least one teacher.")
         self.models = tuple(models)
-        if len({(m.config.vocab_size, m.config.branch_names) for m in models}) > 1:
-            raise ValueError("All teachers need the same vocabulary and the same branches.")
+        if (
+            len({(m.config.vocab_size, m.config.branch_names, m.config.controls) for m in models})
+            > 1
+        ):
+            raise ValueError("All teachers need the same vocabulary, branches and controls.")
 
     @classmethod
     def load(cls, folders: Sequence[str | Path]) -> Teachers:
@@ -36,7 +39,9 @@ class Teachers:
         return cls([from_pretrained(folder) for folder in folders])
 
     @torch.no_grad()
-    def probabilities(self, tokens: Tensor, rows: RowTensors) -> tuple[Tensor, Tensor]:
+    def probabilities(
+        self, tokens: Tensor, rows: RowTensors, controls: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Their mean prediction (B, T, V), and which items (B,) have nothing but what they see."""
         seen = self.models[0].config.branch_names
         known = torch.ones(len(tokens), dtype=torch.bool, device=tokens.device)
@@ -47,7 +52,9 @@ class Teachers:
         total = None
         for model in self.models:
             model.to(tokens.device)
-            p = model(tokens, model.encode(given)).float().softmax(-1)  # (B, T, V)
+            p = (
+                model(tokens, model.encode(given, controls=controls)).float().softmax(-1)
+            )  # (B, T, V)
             total = p if total is None else total + p
         assert total is not None
         return total / len(self.models), known
@@ -61,6 +68,8 @@ def adopt(model: AudioGPT, source: AudioGPT) -> None:
     shared = [name for name in mine.branch_names if name in theirs.branch_names]
     state = source.state_dict()
     for name, parameter in model.state_dict().items():
+        if name == "controls" and name not in state:
+            continue
         if name.startswith("branches.") and name.split(".")[1] not in shared:
             continue
         target, value = [parameter], [state[name]]

@@ -15,6 +15,7 @@ CHOICES = {
     "formatting": ("standard", "title_only", "description_only", "delimiter"),
     "fusion": ("sum", "gated", "meshed"),
     "select": ("cider", "loss"),
+    "controls": ("words", "coverage"),
 }
 HELP = {
     "features_path": "HDF5 file: <id>_features of images, or <id>_audio and <id>_tags of playlists",
@@ -56,7 +57,15 @@ def _add_fields(parser: argparse.ArgumentParser, options: Any) -> None:
             )
             continue
         if "tuple" in kind:
-            parser.add_argument(flag, type=Path, nargs="*", default=(), help=HELP.get(field.name))
+            of = Path if "Path" in kind else str
+            parser.add_argument(
+                flag,
+                type=of,
+                nargs="*",
+                choices=CHOICES.get(field.name),
+                default=field.default,
+                help=HELP.get(field.name),
+            )
             continue
         number = {"int": int, "float": float}.get(kind.removesuffix(" | None"), str)
         required = field.default is MISSING
