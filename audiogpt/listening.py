@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from audiogpt.audio.embedded import EmbeddedAudio
-from audiogpt.audio.embedding import AudioEmbedding, load_embedding
+from audiogpt.audio.embedding import MUSICNN_POOLED, AudioEmbedding, load_embedding
 from audiogpt.audio.errors import AudioError
 from audiogpt.audio.loading import Waveform, iter_mono, resample_mono, too_long
 from audiogpt.audio.tagger import Tagger, load_tagger
@@ -117,19 +117,24 @@ class Listener:
             return self._cache.get(key)
 
     def _listen(self, track: Track, digest: str, progress: Progress | None) -> Listening:
-        self._embedding = self._embedding or self._load_embedding()
+        if self.embedding_name != MUSICNN_POOLED:  # which the tagger has at hand
+            self._embedding = self._embedding or self._load_embedding()
         self._tagger = self._tagger or load_tagger(device=self.device)
         rate = self._tagger.sample_rate
         envelope = _Envelope(rate)
         # Short sounds are decoded once and kept; long ones are read twice, in bounded memory.
-        opened = envelope.watch(self._blocks(track, rate, _half(progress, 0)))
+        once = self._embedding is None
+        opened = envelope.watch(self._blocks(track, rate, progress if once else _half(progress, 0)))
         beginning = list(_until(opened, SHORT_SECONDS * rate))
         rest = next(opened, None)
         if rest is None:
             heard = self._tagger.listen(np.concatenate(beginning))
         else:
             heard = self._tagger.listen_blocks(itertools.chain(beginning, [rest], opened))
-        if rest is None and self._embedding.sample_rate == rate:
+        if self._embedding is None:
+            self._check_width(heard.rows.shape[1])
+            embedded = EmbeddedAudio(heard.rows, heard.times)
+        elif rest is None and self._embedding.sample_rate == rate:
             embedded = self._embedding.embed(np.concatenate(beginning))
         else:
             again = self._blocks(track, self._embedding.sample_rate, _half(progress, 0.5))
@@ -149,13 +154,16 @@ class Listener:
 
     def _load_embedding(self) -> AudioEmbedding:
         embedding = load_embedding(self.embedding_name, device=self.device)
-        if self.width is not None and embedding.width != self.width:
+        self._check_width(embedding.width)
+        return embedding
+
+    def _check_width(self, width: int) -> None:
+        if self.width is not None and width != self.width:
             raise ValueError(
                 f"The checkpoint reads rows of {self.width} numbers, but the embedding "
-                f"{self.embedding_name} that it names gives {embedding.width}: use the embedding "
+                f"{self.embedding_name} that it names gives {width}: use the embedding "
                 "that it was trained with."
             )
-        return embedding
 
     def _blocks(
         self, track: Track, sample_rate: int, progress: Progress | None

@@ -13,10 +13,17 @@ from audiogpt.audio import musicnn_weights
 from audiogpt.audio.embedding import load_embedding, track_row
 from audiogpt.audio.errors import AudioError
 from audiogpt.audio.mel import mel_filters
-from audiogpt.audio.musicnn import Musicnn, MusicnnVGG, load_network
+from audiogpt.audio.musicnn import (
+    POOLED_WIDTH,
+    Musicnn,
+    MusicnnVGG,
+    load_network,
+    load_taggers,
+)
 from audiogpt.audio.musicnn_logmel import PATCH_HOP, PATCHES, LogMel, at_least_one_patch
 from audiogpt.audio.musicnn_weights import load_weights
 from audiogpt.audio.tag_vocabulary import MSD_LABELS, MTT_LABELS
+from audiogpt.audio.tagger import load_tagger
 
 ORACLE = Path(__file__).resolve().parents[2] / "shared" / "oracle" / "musicnn"
 CLIPS = ("brahms", "fishin", "fishin30", "nutcracker", "trumpet")
@@ -166,3 +173,28 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
         load_weights("MSD_vgg", tmp_path)
     with pytest.raises(ValueError, match="missing"):
         load_weights("MTT_musicnn", tmp_path)
+
+
+def test_pooled_rows_are_what_the_taggers_read() -> None:
+    samples = noise(3 * PATCH_HOP + 500, seed=3) * np.linspace(0.2, 2, 3 * PATCH_HOP + 500)
+    samples = samples.astype(np.float32)
+    heard = load_embedding("musicnn-pooled").embed(samples)
+    assert heard.rows.shape == (3, POOLED_WIDTH)
+    taggers = load_taggers()
+    first = 0
+    with torch.inference_mode():
+        for tagger in taggers:
+            width = len(tagger.pooled_scale)
+            rows = torch.from_numpy(heard.rows[:, first : first + width])
+            pooled = tagger.pooled(logmels(samples))
+            whole = tagger.standardised(pooled)
+            torch.testing.assert_close(rows, whole.clamp(-4, 4), rtol=0, atol=1e-4)
+            back = (whole - tagger.pooled_shift) / tagger.pooled_scale
+            torch.testing.assert_close(
+                tagger.logits(back), tagger(logmels(samples)), rtol=0, atol=1e-3
+            )
+            first += width
+    assert first == POOLED_WIDTH
+    tagged = load_tagger().listen(samples)
+    np.testing.assert_array_equal(tagged.rows, heard.rows)
+    np.testing.assert_array_equal(tagged.times, heard.times)

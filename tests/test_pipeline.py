@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import tiny_config, tiny_model
 
+from audiogpt.audio.embedding import load_embedding
 from audiogpt.config import BranchConfig
 from audiogpt.pipeline import Captioner
 from audiogpt.request import Artist, CaptionRequest, CaptionResult, Decoding, Partial, Tag, Track
@@ -165,7 +166,8 @@ def test_bad_requests_are_refused_in_one_sentence(make):
     assert str(error.value).endswith(".") and "\n" not in str(error.value)
 
 
-def test_long_sounds_are_heard_in_blocks_with_the_same_result(captioner, tmp_path, monkeypatch):
+@pytest.mark.parametrize("embedding", ["musicnn-vgg", "musicnn-pooled"])
+def test_long_sounds_are_heard_in_blocks_with_the_same_result(embedding, tmp_path, monkeypatch):
     import soundfile
 
     from audiogpt import listening
@@ -173,10 +175,12 @@ def test_long_sounds_are_heard_in_blocks_with_the_same_result(captioner, tmp_pat
     noise = np.random.default_rng(2).normal(0, 0.1, 40 * 16000).astype(np.float32)
     soundfile.write(tmp_path / "long.wav", noise, 16000, subtype="FLOAT")
     track = Track(path=str(tmp_path / "long.wav"))
-    short = captioner.listener._listen(track, "", None)
+    listener = listening.Listener(embedding)
+    short = listener._listen(track, "", None)
     monkeypatch.setattr(listening, "SHORT_SECONDS", 5.0)
     shares: list[float] = []
-    long = captioner.listener._listen(track, "", shares.append)
+    long = listener._listen(track, "", shares.append)
+    np.testing.assert_allclose(long.rows, load_embedding(embedding).embed(noise).rows, atol=1e-4)
     np.testing.assert_allclose(long.rows, short.rows, atol=1e-4)
     np.testing.assert_allclose(long.taggram, short.taggram, atol=1e-5)
     np.testing.assert_array_equal(long.peaks, short.peaks)
@@ -206,5 +210,9 @@ def test_suggested_tags_do_not_contradict_each_other(captioner, noise, monkeypat
 def test_an_embedding_the_checkpoint_was_not_trained_with_is_refused(captioner, noise):
     branches = (BranchConfig(name="audio", width=512), *tiny_config().branches[1:])
     other = Captioner(tiny_model(tiny_config(branches=branches)), captioner.tokenizer)
-    with pytest.raises(ValueError, match="that it was trained with"):
-        other.listen(Track(waveform=noise, sample_rate=16000))
+    pooled = Captioner(
+        tiny_model(tiny_config(audio_embedding="musicnn-pooled")), captioner.tokenizer
+    )
+    for refusing in (other, pooled):
+        with pytest.raises(ValueError, match="that it was trained with"):
+            refusing.listen(Track(waveform=noise, sample_rate=16000))

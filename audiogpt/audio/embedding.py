@@ -15,7 +15,13 @@ import torch
 
 from audiogpt.audio.embedded import EmbeddedAudio, checked_mono
 from audiogpt.audio.loading import Progress, Source, iter_mono
-from audiogpt.audio.musicnn import VGG_WIDTH, load_network
+from audiogpt.audio.musicnn import (
+    POOLED_WIDTH,
+    VGG_WIDTH,
+    load_network,
+    load_taggers,
+    pooled_rows,
+)
 from audiogpt.audio.musicnn_logmel import (
     PATCHES,
     SAMPLE_RATE,
@@ -38,8 +44,8 @@ __all__ = [
     "track_row",
 ]
 
-MUSICNN_VGG = "musicnn-vgg"
-EMBEDDING_NAMES = (MUSICNN_VGG, *OPENL3_NAMES)
+MUSICNN_VGG, MUSICNN_POOLED = "musicnn-vgg", "musicnn-pooled"
+EMBEDDING_NAMES = (MUSICNN_VGG, MUSICNN_POOLED, *OPENL3_NAMES)
 TRACK_ROWS = 10  # patches of about 3 s in the 30 s clips that PlayNTell was trained on
 
 
@@ -59,25 +65,22 @@ class AudioEmbedding(Protocol):
         ...
 
 
-class MusicnnVGGEmbedding:
-    """The MSD-trained VGG's pool5: 256 numbers for each patch of 2.992 s, which do not overlap.
+class _PatchEmbedding:
+    """What the musicnn networks' embeddings share: rows for patches of 2.992 s without overlap.
 
     Sound after the last whole patch is dropped, as the original does; a clip shorter than one
     patch is repeated until it fills one.
     """
 
-    name = MUSICNN_VGG
     sample_rate = SAMPLE_RATE
-    width = VGG_WIDTH
 
     def __init__(self, *, device: str | torch.device = "cpu") -> None:
         self.device = torch.device(device)
         self.batch_size = patch_batch_size(self.device)
         self._logmel = LogMel().to(self.device)
-        self._network = load_network("MSD_vgg", self.device)
 
     def embed(self, samples: np.ndarray) -> EmbeddedAudio:
-        """Embed mono float32 ``(n,)`` at 16 kHz; rows ``(max(1, n // 47872 or so), 256)``.
+        """Embed mono float32 ``(n,)`` at 16 kHz; rows ``(max(1, n // 47872 or so), width)``.
 
         Raises:
             AudioError: there are no samples.
@@ -89,8 +92,49 @@ class MusicnnVGGEmbedding:
         for first, patches in PATCHES.batches(at_least_one_patch(blocks), self.batch_size):
             with torch.inference_mode():
                 tensor = torch.from_numpy(patches.copy()).to(self.device)  # (b, 48128)
-                rows = self._network(self._logmel(tensor))  # (b, 256)
+                rows = self._rows(self._logmel(tensor))  # (b, width)
             yield EmbeddedAudio(rows.cpu().numpy(), patch_times(first, len(rows)))
+
+    def _rows(self, logmel: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+
+class MusicnnVGGEmbedding(_PatchEmbedding):
+    """The MSD-trained VGG's pool5: 256 numbers for each patch, as PlayNTell has them."""
+
+    name = MUSICNN_VGG
+    width = VGG_WIDTH
+
+    def __init__(self, *, device: str | torch.device = "cpu") -> None:
+        super().__init__(device=device)
+        self._network = load_network("MSD_vgg", self.device)
+
+    def _rows(self, logmel: torch.Tensor) -> torch.Tensor:
+        rows: torch.Tensor = self._network(logmel)
+        return rows
+
+
+class MusicnnPooledEmbedding(_PatchEmbedding):
+    """What the two taggers read their tags from: 1,564 numbers for each patch (`pooled_rows`).
+
+    Linear probes tell genre, moods and instruments of unheard albums from it better than from the
+    VGG's pool5 (benchmarks/README.md), and whoever runs the taggers has it already.
+    """
+
+    name = MUSICNN_POOLED
+    width = POOLED_WIDTH
+
+    def __init__(self, *, device: str | torch.device = "cpu") -> None:
+        super().__init__(device=device)
+        self._taggers = load_taggers(self.device)
+
+    def _rows(self, logmel: torch.Tensor) -> torch.Tensor:
+        msd, mtt = self._taggers
+        return pooled_rows(self._taggers, (msd.pooled(logmel), mtt.pooled(logmel)))
+
+
+WIDTHS = {MUSICNN_VGG: VGG_WIDTH, MUSICNN_POOLED: POOLED_WIDTH}
+"""Of the embeddings whose networks ship with the program."""
 
 
 def load_embedding(
@@ -106,6 +150,8 @@ def load_embedding(
     """
     if name == MUSICNN_VGG:
         return MusicnnVGGEmbedding(device=device)
+    if name == MUSICNN_POOLED:
+        return MusicnnPooledEmbedding(device=device)
     if name in OPENL3_NAMES:
         return load_openl3(name, weights=weights, device=device)
     known = ", ".join(EMBEDDING_NAMES)

@@ -26,6 +26,7 @@ from audiogpt.audio.musicnn_weights import NetworkName, batch_norm, load_weights
 
 Weights = dict[str, np.ndarray]
 VGG_WIDTH = 256  # two time steps of 128 channels
+POOLED_WIDTH = 512 + 1052  # maxima and means over time of what lives in the MSD and MTT taggers
 N_TAGS = 50
 
 
@@ -111,6 +112,8 @@ class Musicnn(nn.Module):
     penultimate_shift: Tensor
     last: Tensor
     last_bias: Tensor
+    pooled_scale: Tensor
+    pooled_shift: Tensor
 
     def __init__(self, weights: Weights, *, prune: bool = True) -> None:
         super().__init__()
@@ -136,12 +139,18 @@ class Musicnn(nn.Module):
     def _build_back(self, weights: Weights, joined: FoldedConv) -> None:
         """Fold both batch norms of the back end, and the dead channels, into its dense layers."""
         dense, bias = (weights[f"dense/{part}"].astype(np.float64) for part in ("kernel", "bias"))
-        scale, shift = batch_norm_affine(*batch_norm(weights, 9))
+        norm = batch_norm(weights, 9)
+        scale, shift = batch_norm_affine(*norm)
+        # The same norm without its trained gain and bias: how the features lie in its own data.
+        deviation, offset = batch_norm_affine(
+            np.ones_like(norm[0]), np.zeros_like(norm[1]), *norm[2:]
+        )
         bias = bias + shift @ dense
         pairs = (dense * scale[:, None]).reshape(-1, 2, dense.shape[1])  # (753, [max, mean], 200)
         n_front = len(joined.constants)
         bias = bias + joined.constants @ pairs[:n_front].sum(1)
         kept = np.concatenate([joined.live, np.arange(n_front, len(pairs))])
+        places = (2 * kept[None] + np.array([[0], [1]])).ravel()  # of maxima, then of means
         pooled = pairs[kept].transpose(1, 0, 2).reshape(-1, dense.shape[1])  # maxima, then means
         out_scale, out_shift = batch_norm_affine(*batch_norm(weights, 10))
         last = weights["dense_1/kernel"].astype(np.float64)  # (200, 50)
@@ -149,6 +158,8 @@ class Musicnn(nn.Module):
         for name, values in {
             "dense": pooled,
             "dense_bias": bias,
+            "pooled_scale": deviation[places],
+            "pooled_shift": offset[places],
             "penultimate_scale": out_scale,
             "penultimate_shift": out_shift,
             "last": last * out_scale[:, None],
@@ -158,14 +169,28 @@ class Musicnn(nn.Module):
 
     def forward(self, logmel: Tensor) -> Tensor:
         """Map log-mels ``(N, 187, 96)`` to tag logits ``(N, 50)``."""
-        return self._hidden(logmel) @ self.last + self.last_bias
+        return self.logits(self.pooled(logmel))
+
+    def logits(self, pooled: Tensor) -> Tensor:
+        """Map pooled features ``(N, P)`` to tag logits ``(N, 50)``."""
+        return self._hidden(pooled) @ self.last + self.last_bias
 
     def penultimate(self, logmel: Tensor) -> Tensor:
         """Map log-mels ``(N, 187, 96)`` to the 200 features before the last layer."""
-        return self._hidden(logmel) * self.penultimate_scale + self.penultimate_shift
+        hidden = self._hidden(self.pooled(logmel))
+        return hidden * self.penultimate_scale + self.penultimate_shift
 
-    def _hidden(self, logmel: Tensor) -> Tensor:
-        """Up to the ReLU of the first dense layer, ``(N, 200)``."""
+    def standardised(self, pooled: Tensor) -> Tensor:
+        """Pooled features ``(N, P)`` by their mean and deviation in the tagger's training data."""
+        return pooled * self.pooled_scale + self.pooled_shift
+
+    def _hidden(self, pooled: Tensor) -> Tensor:
+        """The first dense layer with its ReLU, ``(N, 200)``."""
+        return torch.relu(pooled @ self.dense + self.dense_bias)
+
+    def pooled(self, logmel: Tensor) -> Tensor:
+        """Map log-mels ``(N, 187, 96)`` to what the dense layers read, ``(N, P)``: the maxima over
+        time of all channels that are not constant, then their means."""
         x = _as_image(logmel * self.scale + self.shift)  # (N, 1, 187, 96)
         parts = []
         for layer in _layers(self.front):
@@ -182,12 +207,26 @@ class Musicnn(nn.Module):
         c = self._middle(2, b) + b
         live = front[:, :-1] if self.front_ones else front
         features = torch.cat([live, a, b, c], 1)  # (N, live + 192, 187)
-        pooled = torch.cat([features.amax(2), features.mean(2)], 1)
-        return torch.relu(pooled @ self.dense + self.dense_bias)
+        return torch.cat([features.amax(2), features.mean(2)], 1)
 
     def _middle(self, index: int, x: Tensor) -> Tensor:
         layer = _layers(self.middle)[index]
         return layer.clamp(functional.conv1d(x, layer.kernel, layer.bias, padding=3))
+
+
+def pooled_rows(
+    taggers: tuple[Musicnn, Musicnn], pooled: tuple[Tensor, Tensor], *, bound: float = 4.0
+) -> Tensor:
+    """Both taggers' pooled features, standardised and kept within `bound`: (N, POOLED_WIDTH)."""
+    rows = [tagger.standardised(part) for tagger, part in zip(taggers, pooled, strict=True)]
+    return torch.cat(rows, 1).clamp(-bound, bound)
+
+
+def load_taggers(device: str | torch.device = "cpu") -> tuple[Musicnn, Musicnn]:
+    """The MSD and the MTT tagger. ValueError where their weights are missing or damaged."""
+    msd, mtt = (load_network(name, device) for name in ("MSD_musicnn", "MTT_musicnn"))
+    assert isinstance(msd, Musicnn) and isinstance(mtt, Musicnn)
+    return msd, mtt
 
 
 def load_network(name: NetworkName, device: str | torch.device = "cpu") -> nn.Module:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from audiogpt.audio.embedded import checked_mono
-from audiogpt.audio.musicnn import load_network
+from audiogpt.audio.musicnn import load_taggers, pooled_rows
 from audiogpt.audio.musicnn_logmel import (
     PATCHES,
     SAMPLE_RATE,
@@ -40,7 +40,8 @@ class TagsHeard:
     """All product tags sorted by confidence, and their course over time.
 
     ``taggram`` holds confidences float32 ``(S, n_tags)``, columns named by ``labels`` (in the
-    vocabulary's order), rows at ``times`` seconds ``(S, 2)``. ``note`` is "" or a sentence for the
+    vocabulary's order), at ``times`` seconds ``(S, 2)``; ``rows`` float32 ``(S, 1564)`` are the
+    "musicnn-pooled" embedding of the same sound. ``note`` is "" or a sentence for the
     listener ("This passage is silent.").
     """
 
@@ -48,6 +49,7 @@ class TagsHeard:
     taggram: np.ndarray
     labels: tuple[str, ...]
     times: np.ndarray
+    rows: np.ndarray
     note: str = ""
 
     def to_dict(self) -> dict[str, object]:
@@ -71,8 +73,7 @@ class Tagger:
         self.device = torch.device(device)
         self.batch_size = patch_batch_size(self.device)
         self._logmel = LogMel().to(self.device)
-        self._msd = load_network("MSD_musicnn", self.device)
-        self._mtt = load_network("MTT_musicnn", self.device)
+        self._taggers = load_taggers(self.device)
 
     def listen(self, samples: np.ndarray) -> TagsHeard:
         """Tag mono float32 ``(n,)`` at 16 kHz.
@@ -85,15 +86,18 @@ class Tagger:
     def listen_blocks(self, blocks: Iterable[np.ndarray]) -> TagsHeard:
         """Tag consecutive pieces ``(n,)`` of one sound, in bounded memory."""
         level, speech = _Level(), SpeechMeter()
-        msd_parts, mtt_parts, times = [], [], []
+        msd_parts, mtt_parts, rows, times = [], [], [], []
+        msd_tagger, mtt_tagger = self._taggers
         watched = level.watch(blocks)
         for first, patches in PATCHES.batches(at_least_one_patch(watched), self.batch_size):
             with torch.inference_mode():
                 tensor = torch.from_numpy(patches.copy()).to(self.device)  # (b, 48128)
                 logmel = self._logmel(tensor)  # (b, 187, 96)
                 speech.add(logmel)
-                msd_parts.append(torch.sigmoid(self._msd(logmel)).cpu().numpy())
-                mtt_parts.append(torch.sigmoid(self._mtt(logmel)).cpu().numpy())
+                pooled = msd_tagger.pooled(logmel), mtt_tagger.pooled(logmel)
+                msd_parts.append(torch.sigmoid(msd_tagger.logits(pooled[0])).cpu().numpy())
+                mtt_parts.append(torch.sigmoid(mtt_tagger.logits(pooled[1])).cpu().numpy())
+                rows.append(pooled_rows(self._taggers, pooled).cpu().numpy())
             times.append(patch_times(first, len(patches)))
         msd, mtt = np.concatenate(msd_parts), np.concatenate(mtt_parts)  # (S, 50)
         taggram = confidences(msd, mtt)  # (S, n_tags)
@@ -105,7 +109,7 @@ class Tagger:
             note = SPEECH_NOTE
         order = np.argsort(-overall, kind="stable")
         tags = tuple(HeardTag(LABELS[i], float(overall[i])) for i in order)
-        return TagsHeard(tags, taggram, LABELS, np.concatenate(times), note)
+        return TagsHeard(tags, taggram, LABELS, np.concatenate(times), np.concatenate(rows), note)
 
 
 class _Level:

@@ -48,10 +48,12 @@ def _check(options: argparse.Namespace) -> int:
     if options.incompetech:
         pairs = read_incompetech(options.incompetech, "test")
         if options.embeddings:
-            embeddings = load_embeddings(options.embeddings / "incompetech.npz")
+            embeddings = load_embeddings(
+                options.embeddings / "incompetech.npz", width=model.config.branch("audio").width
+            )
         else:
             clips = [options.incompetech / "audio" / clip for p in pairs for clip in p.audio]
-            embeddings = embed_clips(clips)
+            embeddings = embed_clips(clips, name=model.config.audio_embedding)
         for facts in (False, True):
             heard = behaviour.audio_matters(
                 model,

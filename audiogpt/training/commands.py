@@ -29,6 +29,7 @@ def _add_prepare(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument("--incompetech", type=Path, help="folder with tracks.jsonl and audio/")
     parser.add_argument("--grooves", type=Path, help="folder of scripts/render_grooves.py")
     parser.add_argument("--embeddings", type=Path, required=True, help="folder to write .npz into")
+    parser.add_argument("--audio_embedding", default="musicnn-pooled", help="which embedding")
     parser.set_defaults(run=_prepare)
 
 
@@ -42,7 +43,9 @@ def _prepare(options: argparse.Namespace) -> int:
     for name, folder in folders.items():
         if folder is not None:
             clips = sorted((folder / "audio" if name == "incompetech" else folder).glob("*.ogg"))
-            save_embeddings(embed_clips(clips), options.embeddings / f"{name}.npz")
+            save_embeddings(
+                embed_clips(clips, name=options.audio_embedding), options.embeddings / f"{name}.npz"
+            )
             heard |= hear_clips(clips)
     (options.embeddings / "heard.json").write_text(json.dumps(heard), encoding="utf-8")
     return 0

@@ -22,7 +22,7 @@ from audiogpt.training.sources import Sources
 from audiogpt.training.views import View, artists_only_view, draw_view
 
 BATCHES_PER_BLOCK = 16
-FEATURE_DROPOUT = 0.25  # of the audio features in training
+FEATURE_DROPOUT = 0.5  # of the audio features in training
 CONTROL_DROPOUT = 0.15  # of each control in training
 TOLD = 0.35  # weight above which a tag counts for the coverage of a text
 

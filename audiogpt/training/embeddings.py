@@ -23,7 +23,7 @@ Embeddings = Mapping[str, np.ndarray]
 """Clip name -> float32 (S, width), one row per segment."""
 
 
-def embed_clips(files: Iterable[Path], *, name: str = "musicnn-vgg") -> dict[str, np.ndarray]:
+def embed_clips(files: Iterable[Path], *, name: str = "musicnn-pooled") -> dict[str, np.ndarray]:
     """Embed audio files; keys are file names. Raises AudioError for unreadable files."""
     embedding = load_embedding(name)
     rows = {}
@@ -60,9 +60,17 @@ def save_embeddings(rows: Embeddings, path: Path) -> None:
     np.savez(path, **{key: value.astype(np.float16) for key, value in rows.items()})  # type: ignore[arg-type]
 
 
-def load_embeddings(path: Path) -> dict[str, np.ndarray]:
-    """Read what `save_embeddings` wrote, as float32; ValueError if the file is missing."""
+def load_embeddings(path: Path, *, width: int) -> dict[str, np.ndarray]:
+    """Read what `save_embeddings` wrote, as float32 (S, width) by clip; ValueError if the file is
+    missing or holds another embedding."""
     if not path.is_file():
         raise ValueError(f"There is no {path}; make it with `python -m audiogpt prepare-data`.")
     with np.load(path, allow_pickle=False) as archive:
-        return {key: archive[key].astype(np.float32) for key in archive.files}
+        rows = {key: archive[key].astype(np.float32) for key in archive.files}
+    other = {clip.shape[1:] for clip in rows.values()} - {(width,)}
+    if other:
+        raise ValueError(
+            f"{path} holds rows of shape {other.pop()}, but the model reads rows of {width}: "
+            "make it again with `python -m audiogpt prepare-data --audio_embedding NAME`."
+        )
+    return rows

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from audiogpt.checkpoints import from_pretrained, read_lengths, resolve
+from audiogpt.config import AudioGPTConfig
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
 from audiogpt.tokenizer import CaptionTokenizer
@@ -99,7 +100,7 @@ def predict(options: EvaluationOptions) -> list[Prediction]:
         given = _playlists(model, tokenizer, options)
     else:
         rows = read_rows(options)
-        examples = _examples(rows, tokenizer, options)
+        examples = _examples(rows, tokenizer, options, model.config)
         given = [(e, reference(row), row.tags) for e, row in zip(examples, rows, strict=True)]
     written = write_captions(
         model,
@@ -201,7 +202,10 @@ def evaluate(predictions: Sequence[Prediction], known: Sequence[str] = ()) -> Ev
 
 
 def _examples(
-    rows: Sequence[Pair], tokenizer: CaptionTokenizer, options: EvaluationOptions
+    rows: Sequence[Pair],
+    tokenizer: CaptionTokenizer,
+    options: EvaluationOptions,
+    config: AudioGPTConfig,
 ) -> list[Example]:
     views = [plain_view(pair) for pair in rows]
     if options.inputs == "tags":
@@ -211,10 +215,12 @@ def _examples(
     embeddings: Mapping[str, np.ndarray] = {}
     if options.inputs != "tags":
         if options.embeddings is not None:
-            embeddings = load_embeddings(options.embeddings)
+            embeddings = load_embeddings(options.embeddings, width=config.branch("audio").width)
         else:
             folder = options.data / "audio" if options.dataset == "incompetech" else options.data
-            embeddings = embed_clips(folder / view.audio for view in views)
+            embeddings = embed_clips(
+                (folder / view.audio for view in views), name=config.audio_embedding
+            )
     return [make_example(view, tokenizer, embeddings) for view in views]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 
+from audiogpt.audio.embedding import WIDTHS
 from audiogpt.checkpoints import from_pretrained, save_pretrained
 from audiogpt.config import AudioGPTConfig, BranchConfig
 from audiogpt.length import LengthModel
@@ -68,7 +69,8 @@ def train_open_data(options: OpenDataOptions) -> Path:
         seed=options.seed,
         tags_only=options.tags_only,
     )
-    embeddings = {} if options.tags_only else read_embeddings(options)
+    width = WIDTHS[options.audio_embedding]
+    embeddings = {} if options.tags_only else read_embeddings(options, width=width)
     if known := options.vocabulary_of or options.start:
         tokenizer = CaptionTokenizer.from_folder(known)
     else:
@@ -129,7 +131,8 @@ def train_open_data(options: OpenDataOptions) -> Path:
 def make_config(options: OpenDataOptions, tokenizer: CaptionTokenizer) -> AudioGPTConfig:
     """Gated fusion, SRAU with tau 0, null rows, and tags as rows of the model's own tokens."""
     tags = BranchConfig.text("tags", options.n_embd)
-    audio, artists = BranchConfig(name="audio", width=256), BranchConfig(name="artists", width=10)
+    audio = BranchConfig(name="audio", width=WIDTHS[options.audio_embedding])
+    artists = BranchConfig(name="artists", width=10)
     return AudioGPTConfig(
         branches=(tags,) if options.tags_only else (audio, tags, artists),
         n_layer=options.n_layer,
@@ -144,6 +147,7 @@ def make_config(options: OpenDataOptions, tokenizer: CaptionTokenizer) -> AudioG
         null_rows=True,
         encoder_layer=options.encoder_layer,
         controls=options.controls,
+        audio_embedding=options.audio_embedding,
         dropout=options.dropout,
         decoding=DECODING,
     )
@@ -211,14 +215,14 @@ def validation_set(musiccaps: Path, tokenizer: CaptionTokenizer) -> Validation:
     return Validation(tokenizer, held, [make_example(_as_view(p), tokenizer, {}) for p in held])
 
 
-def read_embeddings(options: OpenDataOptions | PolishOptions) -> dict[str, Any]:
-    """Embeddings of the audio sources that the options name."""
+def read_embeddings(options: OpenDataOptions | PolishOptions, *, width: int) -> dict[str, Any]:
+    """Embeddings (S, width) of the clips of the audio sources that the options name."""
     rows: dict[str, Any] = {}
     for name, wanted in (("incompetech", options.incompetech), ("grooves", options.grooves)):
         if wanted is not None:
             if options.embeddings is None:
                 raise ValueError("Audio sources need the folder with their embeddings.")
-            rows |= load_embeddings(options.embeddings / f"{name}.npz")
+            rows |= load_embeddings(options.embeddings / f"{name}.npz", width=width)
     return rows
 
 

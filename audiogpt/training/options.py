@@ -15,6 +15,7 @@ class OpenDataOptions:
     incompetech: Path | None = None
     grooves: Path | None = None
     embeddings: Path | None = None  # folder with incompetech.npz, grooves.npz and heard.json
+    audio_embedding: str = "musicnn-pooled"  # what those are
     tags_only: bool = False  # a model of tags alone, to start from or to learn from
     start: Path | None = None  # checkpoint to go on from: its weights and vocabulary
     vocabulary_of: Path | None = None  # checkpoint whose vocabulary is used

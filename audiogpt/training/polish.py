@@ -71,7 +71,7 @@ def polish_open_data(options: PolishOptions) -> Path:
     ordinary = ScheduledViews(
         sources,
         tokenizer,
-        read_embeddings(options),
+        read_embeddings(options, width=model.config.branch("audio").width),
         length=count,
         batch_size=options.batch_size,
         seed=options.seed,

@@ -20,7 +20,7 @@ MIXTURE = {
     "musiccaps": 0.46,
     "recombined": 0.14,
     "composed": 0.13,
-    "clips": 0.11,
+    "clips": 0.16,
     "notes": 0.04,
     "grooves": 0.10,
     "artists": 0.02,

@@ -62,10 +62,10 @@ class Teachers:
 
 @torch.no_grad()
 def adopt(model: AudioGPT, source: AudioGPT) -> None:
-    """Copy the weights of a model of the same size, branches by name; what `source` has no branch
-    for stays fresh. Raises ValueError where a shape does not fit."""
+    """Copy the weights of a model of the same size, branches by name; branches that `source` lacks,
+    or that read other rows there, stay fresh. Raises ValueError where a shape does not fit."""
     mine, theirs = model.config, source.config
-    shared = [name for name in mine.branch_names if name in theirs.branch_names]
+    shared = [branch.name for branch in mine.branches if branch in theirs.branches]
     state = source.state_dict()
     for name, parameter in model.state_dict().items():
         if name == "controls" and name not in state:

@@ -16,6 +16,7 @@ CHOICES = {
     "fusion": ("sum", "gated", "meshed"),
     "select": ("cider", "loss"),
     "controls": ("words", "coverage"),
+    "audio_embedding": ("musicnn-pooled", "musicnn-vgg"),
 }
 HELP = {
     "features_path": "HDF5 file: <id>_features of images, or <id>_audio and <id>_tags of playlists",

@@ -195,6 +195,7 @@ def first_message(captioner: Captioner) -> str:
             "known_tags": list(captioner.known_tags()),
             "tags_as_text": captioner.tag_table is None,
             "tags_ordered": any(branch.ordered for branch in captioner.config.branches),
+            "controls": list(captioner.config.controls),
             "longest": min(MAX_TOKENS, captioner.config.n_positions),
         }
     ).replace("<", "\\u003c")

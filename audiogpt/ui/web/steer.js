@@ -152,6 +152,7 @@ const FIELDS = [
   ["target_words", "Words aimed at (0: usual)", 0, 256, 1],
   ["length", "Bonus: that length", 0, 10, 0.05], ["length_penalty", "Length penalty", 0, 3, 0.1],
   ["no_repeat_ngram", "Never repeat n words", 0, 16, 1],
+  ["target_coverage", "Part of tags\u2019 words to use", 0, 1, 0.05],
   ["coverage", "Bonus: tags\u2019 words", 0, 10, 0.05],
   ["invention", "Malus: new instruments", 0, 10, 0.005],
   ["temperature", "Temperature", 0.05, 5, 0.05], ["top_p", "Top p", 0.01, 1, 0.01],
@@ -164,8 +165,13 @@ function renderDecoding() {
     onchange: (event) => { state.decoding.method = event.target.value; renderDecoding(); changed(); },
   }, h("option", { value: "beam", selected: !sampling }, "Beam search"),
      h("option", { value: "sample", selected: sampling }, "Sampling")));
+  // What the model itself is told (its controls) counts in both methods.
+  const told = { target_words: "words", target_coverage: "coverage" };
+  const others = sampling ? ["beams", "length_penalty", "length"] : ["temperature", "top_p"];
+  const idle = (name) => name in told && !first.controls.includes(told[name]) &&
+    (sampling || name === "target_coverage");
   const fields = FIELDS
-    .filter(([name]) => !(sampling ? ["beams", "length_penalty", "target_words", "length"] : ["temperature", "top_p"]).includes(name))
+    .filter(([name]) => !others.includes(name) && !idle(name))
     .map(([name, text, min, max, step]) => h("label", {}, text, h("input", {
       type: "number", min, max, step, value: state.decoding[name], "data-id": "decoding-" + name,
       onchange: (event) => {
