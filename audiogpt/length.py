@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,18 @@ def length_features(tags: WeightedTags) -> dict[str, float]:
     return features
 
 
+def with_unknown(features: Mapping[str, float], known: Container[str]) -> dict[str, float]:
+    """The features that are known, and how many of the tags and of their words are not: rare words
+    come in longer captions."""
+    kept = {name: value for name, value in features.items() if name in known}
+    for kind in ("tag", "word"):
+        values = {n: value for n, value in features.items() if n.startswith(f"{kind} ")}
+        unknown = sum(value for name, value in values.items() if name not in known)
+        kept[f"log unknown {kind}s"] = math.log1p(unknown)
+        kept[f"unknown {kind}s"] = unknown / sum(values.values()) if values else 0.0
+    return kept
+
+
 @dataclass(frozen=True)
 class LengthModel:
     """Expected lengths as a mixture over the styles that the training captions are written in.
@@ -76,9 +88,9 @@ class LengthModel:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Probability and mean words of each style: (S,), (S,)."""
         logits, means = self.logits[-1].copy(), self.means[-1].copy()
-        for name, value in length_features(tags).items():
+        for name, value in with_unknown(length_features(tags), self.features).items():
             place = self.features.get(name)
-            if place is not None:
+            if place is not None:  # tables from before `with_unknown` lack its features
                 logits += value * self.logits[place]
                 means += value * self.means[place]
         fitting = self.clips == audio

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from audiogpt.length import LengthModel, length_features
+from audiogpt.length import LengthModel, length_features, with_unknown
 from audiogpt.training.artist_sentences import artist_sentence, draw_shares
 from audiogpt.training.sources import Sources
 from audiogpt.training.views import draw_view
@@ -49,9 +49,8 @@ def fit_lengths(sources: Sources, *, seed: int = 0) -> LengthModel:
     items = [item for item in items if sizes[item.style] >= min(SMALLEST, max(sizes.values()))]
     seen = Counter(name for item in items for name in item.features)
     vectorizer = DictVectorizer()
-    X = vectorizer.fit_transform(
-        [{n: v for n, v in item.features.items() if seen[n] >= FEWEST} for item in items]
-    )  # (N, F)
+    known = {name for name, count in seen.items() if count >= FEWEST}
+    X = vectorizer.fit_transform([with_unknown(item.features, known) for item in items])  # (N, F)
     words = np.array([item.words for item in items], float)
     labels = np.array([item.style for item in items])
     styles = sorted(set(labels))
