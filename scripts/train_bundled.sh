@@ -35,10 +35,13 @@ teacher() {
 "$PYTHON" -m audiogpt train-small --musiccaps "$DATA/musiccaps.csv" "${CLIPS[@]}" \
   --start "$WORK/teacher1/model" \
   --teachers "$WORK/teacher1/model" "$WORK/teacher2/model" --output "$WORK/small" \
-  --distillation 0.6 --select loss --steps 2500 --lr 7e-4 --dropout 0.15 --evaluate_every 625 \
-  --save_every 625 --seed 42 --threads 2 --resume
-"$PYTHON" -m audiogpt evaluate --checkpoint "$WORK/small/model" --dataset musiccaps \
-  --data "$DATA/musiccaps.csv" --split test --inputs tags --out "$WORK/predictions.json" --threads 1
+  --distillation 0.6 --contrast 0.3 --select loss --steps 2500 --lr 7e-4 --dropout 0.15 \
+  --evaluate_every 625 --save_every 625 --seed 42 --threads 2 --resume
 "$PYTHON" -m audiogpt check-behaviour --checkpoint "$WORK/small/model" \
   --musiccaps "$DATA/musiccaps.csv" --incompetech "$DATA/incompetech" \
-  --embeddings "$WORK/embeddings"
+  --embeddings "$WORK/embeddings" --threads 1 >"$WORK/behaviour.txt" &
+behaviour=$!
+"$PYTHON" -m audiogpt evaluate --checkpoint "$WORK/small/model" --dataset musiccaps \
+  --data "$DATA/musiccaps.csv" --split test --inputs tags --out "$WORK/predictions.json" --threads 1
+wait "$behaviour"
+cat "$WORK/behaviour.txt"
