@@ -267,24 +267,20 @@ class Captioner:
     @torch.inference_mode()
     def _encode(self, items: Sequence[Inputs]) -> Context:
         rows = collate(self.config, [item.rows for item in items], device=self.model.device)
-        strengths = torch.tensor(
-            [[item.strengths[name] for name in self.config.branch_names] for item in items],
-            device=self.model.device,
-        )
+        names = self.config.branch_names
+        strengths = torch.tensor([[item.strengths[name] for name in names] for item in items])
         return self.model.encode(
             rows,
-            strengths=strengths.view(len(items), -1),
+            strengths=strengths.view(len(items), -1).to(self.model.device),
             controls=control_features(self.config.controls, [self._asked(item) for item in items]),
         )
 
     def _asked(self, inputs: Inputs) -> dict[str, float]:
         """What the caption is asked to be: by the request, else as such requests usually get."""
         decoding = inputs.request.decoding or self.default_decoding
-        tags, expected = inputs.audible_tags(), None
-        if self.lengths is not None:
-            audio, artists = inputs.hears("audio"), inputs.hears("artists")
-            expected = self.lengths.expected(tags, audio=audio, artists=artists)
-        return decoding.controls(tags, expected)
+        lengths = self.lengths
+        expected = None if lengths is None else lengths.expected(**inputs.audible())
+        return decoding.controls(inputs.audible_tags(), expected)
 
     @cached_property
     def _token_words(self) -> TokenWords:
@@ -302,13 +298,7 @@ class Captioner:
 
     def _length_gains(self, inputs: Inputs, decoding: Decoding) -> np.ndarray | None:
         """What lengths gain, from what the model hears of the request."""
-        return length_gains(
-            decoding,
-            self.lengths,
-            inputs.audible_tags(),
-            audio=inputs.hears("audio"),
-            artists=inputs.hears("artists"),
-        )
+        return length_gains(decoding, self.lengths, **inputs.audible())
 
     def _unnamed_artists(self, inputs: Inputs) -> list[int]:
         """Artist tokens that no name stands for; none where artists are ordinary text."""

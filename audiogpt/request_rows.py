@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
@@ -22,6 +23,14 @@ from audiogpt.tokenizer import CaptionTokenizer
 TRAINED_AUDIO_ROWS = 10
 # Beyond this many segments neighbours are averaged: an hour of music stays a small picture.
 MAX_AUDIO_ROWS = 240
+
+
+class Audible(TypedDict):
+    """What the model hears of a request: its tags, and whether it has sound and artists."""
+
+    tags: list[tuple[str, float]]
+    audio: bool
+    artists: bool
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,12 @@ class Inputs:
         """Tags at the weights that the model hears: none where the branch is off or missing."""
         loudness = min(1.0, self.strengths.get("tags", 0.0))
         return [(tag.text, tag.weight * loudness) for tag in self.request.tags if loudness]
+
+    def audible(self) -> Audible:
+        """What a caption's length is expected from (`audiogpt.length`)."""
+        return Audible(
+            tags=self.audible_tags(), audio=self.hears("audio"), artists=self.hears("artists")
+        )
 
 
 def prepare_inputs(
