@@ -110,8 +110,8 @@ class AudioGPTConfig:
             raise ValueError(f"text_format must be one of {', '.join(TEXT_FORMATS)}.")
         if self.audio_rows not in AUDIO_ROWS:
             raise ValueError(f"audio_rows must be one of {', '.join(AUDIO_ROWS)}.")
-        if len(set(self.controls)) != len(self.controls) or set(self.controls) - set(CENTRES):
-            raise ValueError(f"controls must be among {', '.join(CENTRES)}, each once.")
+        if self.controls != tuple(name for name in CENTRES if name in self.controls):
+            raise ValueError(f"controls must be among {', '.join(CENTRES)}, in this order.")
         if self.n_embd % self.n_head:
             raise ValueError(
                 f"n_embd ({self.n_embd}) must be a multiple of n_head ({self.n_head})."

@@ -19,6 +19,9 @@ CENTRES: Mapping[str, tuple[float, ...]] = {
 }
 """Of the bumps by which a value is told: a value between two of them moves both smoothly."""
 
+TOLD = 0.35
+"""Weight above which a tag counts for coverage: what less asks for is told by the weight."""
+
 Controls = Mapping[str, float]
 """Values by name: `words` of the description, `coverage` of the tags' words in [0, 1]."""
 

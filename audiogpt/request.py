@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from audiogpt.controls import TOLD
 from audiogpt.trace import Trace, Word
 
 BRANCH_NAMES = ("audio", "tags", "artists")
@@ -158,11 +159,13 @@ class Decoding:
         self, tags: Sequence[tuple[str, float]], expected_words: float | None
     ) -> dict[str, float]:
         """What the caption is asked to be (`audiogpt.controls`): the words aimed at, else those
-        expected of the request, and the coverage, where there are tags."""
+        expected of the request, within the limits, and the coverage, where there are tags that
+        count for it."""
         controls: dict[str, float] = {}
         if words := self.target_words or expected_words:
+            words = max(words, self.min_words)
             controls["words"] = float(min(words, self.max_words or words))
-        if self.target_coverage and any(weight > 0 for _, weight in tags):
+        if self.target_coverage and any(weight > TOLD for _, weight in tags):
             controls["coverage"] = self.target_coverage
         return controls
 

@@ -4,7 +4,8 @@ After decoding, one teacher-forced pass over the finished tokens records every l
 parts (they sum to the layer's a' to rounding, DESIGN section 4). Their L2 norms give the shares, in
 the spirit of Kobayashi et al. (2020): the gate alone would mislead, because it multiplies the whole
 residual stream. Shares are unsigned and say what the layers mixed in, not why; beside them stands
-the causal check, the drop of a token's log-probability when a branch is taken away.
+the causal check, the drop of a token's log-probability when a branch is taken away. What a caption
+was asked to be (`audiogpt.controls`) counts as context and stays as it was asked.
 
 The output at position t predicts token t + 1, so index t here is always *token* t of the caption
 and belongs to the position before it.

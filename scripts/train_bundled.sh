@@ -26,6 +26,7 @@ teacher() {
     --vocabulary_of checkpoints/audiogpt-small --steps 3000 --evaluate_every 750 --save_every 750 \
     --dropout 0.2 --select loss --seed "$1" --threads 1 --resume
 }
+# A WORK folder is for one set of settings: start with a new one after a change.
 [ -f "$WORK/teacher1/model/training.json" ] && [ -f "$WORK/teacher2/model/training.json" ] || {
   teacher 1 &
   first=$!
@@ -41,7 +42,10 @@ teacher() {
   --musiccaps "$DATA/musiccaps.csv" --incompetech "$DATA/incompetech" \
   --embeddings "$WORK/embeddings" --threads 1 >"$WORK/behaviour.txt" &
 behaviour=$!
+trap 'kill "$behaviour" 2>/dev/null || true' EXIT
 "$PYTHON" -m audiogpt evaluate --checkpoint "$WORK/small/model" --dataset musiccaps \
   --data "$DATA/musiccaps.csv" --split test --inputs tags --out "$WORK/predictions.json" --threads 1
-wait "$behaviour"
+status=0
+wait "$behaviour" || status=$?
 cat "$WORK/behaviour.txt"
+exit "$status"

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from conftest import tiny_config, tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
+from test_length import MODEL as LENGTHS
 from test_length import TOKENIZER
 
 from audiogpt.checkpoints import from_pretrained, save_pretrained
@@ -19,7 +20,8 @@ from audiogpt.config import AudioGPTConfig
 from audiogpt.context import FeatureRows
 from audiogpt.controls import CENTRES, control_features, control_width
 from audiogpt.decoding import decode_all
-from audiogpt.request import Decoding
+from audiogpt.pipeline import Captioner
+from audiogpt.request import CaptionRequest, Decoding, Tag
 from audiogpt.training.captioning import write_captions
 from audiogpt.training.collate import Collator
 from audiogpt.training.dataset import make_example, text_controls
@@ -99,7 +101,7 @@ def test_checkpoints_keep_their_controls(tmp_path) -> None:
     again = from_pretrained(tmp_path)
     assert again.config == model.config
     assert torch.equal(again.controls, model.controls)
-    for wrong in (("loudness",), ("words", "words")):
+    for wrong in (("loudness",), ("words", "words"), ("coverage", "words")):
         with pytest.raises(ValueError, match="controls must be among"):
             AudioGPTConfig(controls=wrong)
     fresh = tiny_model(tiny_config(controls=NAMES), seed=5)
@@ -115,8 +117,10 @@ def test_settings_ask_for_words_and_coverage() -> None:
     decoding = Decoding(target_coverage=0.9, max_words=60)
     assert decoding.controls(tags, 30.0) == {"words": 30.0, "coverage": 0.9}
     assert decoding.controls([("slow", 0.0)], 75.0) == {"words": 60.0}
+    assert decoding.controls([("slow", 0.1)], 30.0) == {"words": 30.0}  # told by its weight
     asked = dataclasses.replace(decoding, target_words=12, target_coverage=0.0)
     assert asked.controls(tags, 30.0) == {"words": 12.0}
+    assert dataclasses.replace(asked, min_words=20).controls(tags, 30.0) == {"words": 20.0}
     assert Decoding().controls(tags, None) == {}
     with pytest.raises(ValueError, match="target_coverage"):
         Decoding(target_coverage=1.5)
@@ -135,6 +139,35 @@ def test_training_texts_tell_what_they_have() -> None:
     told = [make_example(view, TOKENIZER, {}, dice=dice).controls for _ in range(400)]
     for name in NAMES:
         assert 0.1 < np.mean([name not in controls for controls in told]) < 0.2
+
+
+@pytest.mark.parametrize("method", ["beam", "sample"])
+def test_the_pipeline_asks_what_the_request_asks(method: str) -> None:
+    model = controlled(vocab_size=TOKENIZER.vocab_size)
+    captioner = Captioner(model, TOKENIZER, lengths=LENGTHS)
+    decoding = Decoding(method=method, beams=2, n_best=1, max_tokens=12, max_words=60)
+
+    def asked(*tags: Tag, **settings: object) -> CaptionRequest:
+        return CaptionRequest(tags=tags, decoding=dataclasses.replace(decoding, **settings))
+
+    def written(request: CaptionRequest) -> tuple[int, ...]:
+        return captioner.caption(request, trace=False).tokens
+
+    slow, absent = Tag(text="slow"), Tag(text="verbose", weight=0.0)
+    requests = [
+        asked(slow),
+        asked(slow, target_words=60),
+        asked(slow, target_coverage=1.0),
+        asked(slow, absent, target_coverage=1.0),
+    ]
+    results = [written(request) for request in requests]
+    assert len(set(results)) == 3
+    assert results[2] == results[3]  # weight 0 is absence
+    assert [result.tokens for result in captioner.caption_batch(requests)] == results
+    expected = LENGTHS.expected([("slow", 1.0)], audio=False, artists=False)
+    assert written(asked(slow, target_words=round(expected), length=0.0)) == written(
+        asked(slow, length=0.0)
+    )
 
 
 def test_captions_are_asked_by_the_settings_never_by_the_reference() -> None:

@@ -22,6 +22,7 @@ from audiogpt.length import (
     LengthTerm,
     length_features,
     length_gains,
+    with_unknown,
 )
 from audiogpt.pipeline import Captioner
 from audiogpt.request import CaptionRequest, Decoding, Tag
@@ -78,6 +79,28 @@ def test_the_mixture_is_what_its_tables_say() -> None:
     )
     assert gains == pytest.approx(drawn / drawn.max(), abs=0.02)
     assert MODEL.gains([], audio=True, artists=False).argmax() == 20
+
+
+def test_unknown_words_count_where_the_tables_ask_for_them() -> None:
+    tags = [("slow zither", 1.0), ("glassy", 0.5), ("theremin", 0.0)]
+    features = with_unknown(length_features(tags), MODEL.features)
+    assert features["word slow"] == 1.0
+    assert features["log unknown words"] == pytest.approx(np.log1p(1.5))
+    assert features["unknown words"] == pytest.approx(1.5 / 2.5)
+    assert features["unknown tags"] == 1.0
+    assert with_unknown(length_features([]), MODEL.features)["unknown words"] == 0.0
+    more = dataclasses.replace(
+        MODEL,
+        features={**MODEL.features, "log unknown words": 3},
+        logits=np.insert(MODEL.logits, 3, 0.0, axis=0),
+        means=np.insert(MODEL.means, 3, 10.0, axis=0),
+    )
+    for some in (tags, [("slow", 1.0)]):
+        unknown = with_unknown(length_features(some), MODEL.features)["log unknown words"]
+        asked = {"audio": False, "artists": False}
+        _, means = MODEL.mixture(some, **asked)
+        assert more.mixture(some, **asked)[1] == pytest.approx(means + 10 * unknown)
+    assert MODEL.expected(tags, audio=True, artists=False) == 20.0
 
 
 def test_lengths_belong_to_a_checkpoint(tmp_path) -> None:

@@ -63,6 +63,23 @@ def test_the_loss_raises_what_was_better_than_the_rest() -> None:
     torch.testing.assert_close(same, again)
 
 
+def test_controls_are_told_while_writing_and_while_scoring() -> None:
+    model = tiny_model(tiny_config(controls=("words", "coverage")))
+    collate = RewardedCollator(Collator(model.config))
+    tokens, advantages = torch.tensor([[[7, 4, 8, 0]]]), torch.ones(1, 1)
+    losses = []
+    for controls in ({}, {"words": 40.0}):
+        example = Example(tokens=(), tags=(((5,), 1.0),), controls=controls)
+        batch = collate([RewardedExample(example=example, references=("slow.",))])
+        with torch.inference_mode():
+            losses.append(
+                self_critical_loss(
+                    model, tokens, batch["rows"], advantages, controls=batch["controls"]
+                )
+            )
+    assert losses[0] != losses[1]
+
+
 def test_tokens_before_the_marker_do_not_count() -> None:
     model = tiny_model()
     rows = Collator(model.config).rows([Example(tokens=(), tags=(((5,), 1.0),))])

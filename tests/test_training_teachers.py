@@ -73,7 +73,27 @@ def test_targets_are_the_teachers_where_they_see_everything() -> None:
     torch.testing.assert_close(evaluated, loss(0.0, teachers=None))
 
 
+def test_a_branch_that_reads_another_embedding_stays_fresh() -> None:
+    wide = BranchConfig(name="audio", width=12)
+    model = tiny_model(tiny_config(branches=(wide, BranchConfig.text("tags", 16))), seed=2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    source = tiny_model(seed=1)
+    adopt(model, source)
+    after, queries = model.state_dict(), "transformer.h.0.cross_attn.q_proj.weight"
+    assert torch.equal(after["branches.audio.fc.weight"], before["branches.audio.fc.weight"])
+    assert torch.equal(after[queries][0], before[queries][0])
+    assert torch.equal(after[queries][1], source.state_dict()[queries][1])
+    unordered = BranchConfig.text("tags", 16, ordered=False)
+    with pytest.raises(ValueError, match="shape"):  # the same words, told otherwise
+        adopt(tiny_model(tiny_config(branches=(unordered,))), source)
+
+
 def test_teachers_of_different_kinds_are_refused() -> None:
+    told = tiny_model(tiny_config(branches=(BranchConfig.text("tags", 16),), controls=("words",)))
+    with pytest.raises(ValueError, match="controls"):
+        CaptioningLoss(tiny_model(), teachers=Teachers([told]))
+    with pytest.raises(ValueError, match="contrast"):
+        CaptioningLoss(tiny_model(), contrast=-1.0)
     with pytest.raises(ValueError, match="same vocabulary"):
         Teachers([tags_only(1), tiny_model()])
     with pytest.raises(ValueError, match="at least one"):

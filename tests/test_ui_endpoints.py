@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from conftest import EXAMPLES
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from audiogpt.pipeline import Captioner
-from audiogpt.request import CaptionResult
+from audiogpt.request import CaptionResult, Decoding
+from audiogpt.ui.endpoints import read_parts
 from audiogpt.ui.page import build, launch_options
 
 QUICK = {"beams": 2, "max_tokens": 12}
@@ -45,6 +48,15 @@ def test_a_file_with_settings_becomes_a_result(client):
     assert result.request.tags[0].weight == 0.5 and result.request.seed == 7
     assert result.trace is not None and result.request.strength("audio") == 0.5
     assert result.request.tracks[0].sha256
+
+
+def test_settings_that_are_not_given_are_the_checkpoints(tiny_checkpoint):
+    usual = Decoding(beams=2, max_tokens=9, coverage=0.5, target_coverage=0.7)
+    request = read_parts({}, {}, {}, {"beams": 5}, 0, usual=usual)
+    assert request.decoding == dataclasses.replace(usual, beams=5)
+    assert read_parts({}, {}, {}, {}, 0, usual=usual).decoding is None
+    with pytest.raises(TypeError):
+        read_parts({}, {}, {}, {"beems": 5}, 0, usual=usual)
 
 
 def test_without_tags_those_heard_are_used_and_names_alone_weigh_one(client):

@@ -150,7 +150,7 @@ def _add_embedding(parser: argparse.ArgumentParser) -> None:
         "--embedding",
         default=DEFAULT_EMBEDDING,
         metavar="NAME",
-        help=f"{DEFAULT_EMBEDDING} (default) or openl3-music-mel256-512 and its like",
+        help=f"{DEFAULT_EMBEDDING} (default), musicnn-pooled or openl3-music-mel256-512, …",
     )
     parser.add_argument("--weights", type=Path, metavar="PATH", help="OpenL3 weight file or folder")
     parser.add_argument("--device", default="cpu")

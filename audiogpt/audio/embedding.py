@@ -35,9 +35,12 @@ from audiogpt.audio.openl3 import load_openl3
 
 __all__ = [
     "EMBEDDING_NAMES",
+    "MUSICNN_POOLED",
     "MUSICNN_VGG",
+    "WIDTHS",
     "AudioEmbedding",
     "EmbeddedAudio",
+    "MusicnnPooledEmbedding",
     "MusicnnVGGEmbedding",
     "embed_file",
     "load_embedding",
@@ -140,7 +143,7 @@ WIDTHS = {MUSICNN_VGG: VGG_WIDTH, MUSICNN_POOLED: POOLED_WIDTH}
 def load_embedding(
     name: str, *, weights: Path | None = None, device: str | torch.device = "cpu"
 ) -> AudioEmbedding:
-    """Return the embedding with this name: "musicnn-vgg", "openl3-music-mel256-512", ...
+    """Return the embedding with this name: "musicnn-pooled", "openl3-music-mel256-512", ...
 
     Args:
         weights: a file or folder with OpenL3's weights; musicnn's ship with the program.

@@ -19,7 +19,7 @@ from audiogpt.request import Artist, CaptionRequest, Decoding, Tag
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.artist_sentences import draw_shares
 from audiogpt.training.captioning import write_captions
-from audiogpt.training.collate import Collator
+from audiogpt.training.collate import Collator, to_device
 from audiogpt.training.compose import compose
 from audiogpt.training.dataset import Example, make_example
 from audiogpt.training.losses import caption_log_probabilities
@@ -86,6 +86,7 @@ def audio_matters(
 ) -> AudioMatters:
     """Rank each clip's description among all, and compare captions with genre, moods, instruments.
 
+    Descriptions are ranked without controls: nothing but the sound is told.
     `facts`: descriptions composed from genre, moods and instruments instead of the composer's.
     """
     dice = random.Random(seed)
@@ -139,11 +140,11 @@ def _description_scores(
         ids = [tokenizer.bos_id, *tokenizer.encode(caption), tokenizer.eos_id]
         examples.append(replace(rows, tokens=tuple(ids[: model.config.n_positions])))
         firsts.append(ids.index(marker) if marker in ids else 0)
-    batch = Collator(model.config)(examples)
+    batch = to_device(Collator(model.config)(examples), model.device)
     for row, first in enumerate(firsts):
         batch["labels"][row, :first] = -100
     sums, counts = caption_log_probabilities(model, **batch)
-    return sums / counts
+    return (sums / counts).cpu()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from audiogpt.request import Decoding
 from audiogpt.reranking import rerank
 from audiogpt.token_words import TokenWords
 from audiogpt.tokenizer import CaptionTokenizer
-from audiogpt.training.collate import Collator, as_rows
+from audiogpt.training.collate import Collator, as_rows, to_device
 from audiogpt.training.dataset import Example
 
 NAMES = tuple(f"{NEUTRAL_NAME} {rank}" for rank in range(10))
@@ -67,7 +67,8 @@ def write_captions(
             ],
         )
         with torch.inference_mode():
-            context = model.encode(as_rows(collate.rows(batch)), controls=controls)
+            rows = to_device(collate.rows(batch), model.device)
+            context = model.encode(as_rows(rows), controls=controls)
         found = decode_all(
             model,
             context,

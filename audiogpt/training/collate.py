@@ -87,6 +87,13 @@ def _pad_features(arrays: Sequence[np.ndarray | None], width: int) -> dict[str, 
     return {"values": values, "weights": weights}
 
 
+def to_device(batch: Any, device: torch.device) -> Any:
+    """A batch, or its row tensors, on a device."""
+    if isinstance(batch, Tensor):
+        return batch.to(device)
+    return {name: to_device(part, device) for name, part in batch.items()}
+
+
 def as_rows(tensors: RowTensors) -> dict[str, Rows]:
     """The model's row types from plain tensors."""
     return {

@@ -29,7 +29,12 @@ def _add_prepare(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument("--incompetech", type=Path, help="folder with tracks.jsonl and audio/")
     parser.add_argument("--grooves", type=Path, help="folder of scripts/render_grooves.py")
     parser.add_argument("--embeddings", type=Path, required=True, help="folder to write .npz into")
-    parser.add_argument("--audio_embedding", default="musicnn-pooled", help="which embedding")
+    parser.add_argument(
+        "--audio_embedding",
+        choices=training_commands.CHOICES["audio_embedding"],
+        default="musicnn-pooled",
+        help="which embedding (train-small takes the same)",
+    )
     parser.set_defaults(run=_prepare)
 
 
@@ -74,6 +79,8 @@ def _add_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
     parser.add_argument("--coverage", type=float, help="gain for using all of the tags' words")
     parser.add_argument("--invention", type=float, help="loss for each instrument not given")
     parser.add_argument("--length", type=float, help="gain for as many words as expected")
+    parser.add_argument("--target_coverage", type=float, help="share of the tags' words asked for")
+    parser.add_argument("--target_words", type=int, help="words asked for (default: as expected)")
     parser.add_argument("--compare", type=Path, help="other predictions: paired bootstrap")
     parser.add_argument("--threads", type=int, default=0)
     parser.set_defaults(run=_evaluate)
@@ -90,7 +97,10 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     decoding = dict(read_config(resolve(options.checkpoint)).decoding)
-    for name in ("beams", "length_penalty", "no_repeat_ngram", "coverage", "invention", "length"):
+    for name in (
+        *("beams", "length_penalty", "no_repeat_ngram", "coverage", "invention", "length"),
+        *("target_coverage", "target_words"),
+    ):
         if getattr(options, name) is not None:
             decoding[name] = getattr(options, name)
     decoding["n_best"] = min(decoding.get("beams", 4), 16)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch.utils.data import Dataset
 
-from audiogpt.controls import Controls
+from audiogpt.controls import TOLD, Controls
 from audiogpt.reranking import coverage
 from audiogpt.rows import tag_token_ids
 from audiogpt.tokenizer import CaptionTokenizer
@@ -24,7 +24,6 @@ from audiogpt.training.views import View, artists_only_view, draw_view
 BATCHES_PER_BLOCK = 16
 FEATURE_DROPOUT = 0.5  # of the audio features in training
 CONTROL_DROPOUT = 0.15  # of each control in training
-TOLD = 0.35  # weight above which a tag counts for the coverage of a text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,10 @@ class CaptioningLoss(nn.Module):
         for name, value in (("label_smoothing", label_smoothing), ("token_dropout", token_dropout)):
             if not 0.0 <= value < 1.0:
                 raise ValueError(f"{name} must lie in [0, 1), not {value}.")
+        if contrast < 0.0:
+            raise ValueError(f"contrast must not be negative, but is {contrast}.")
+        if teachers is not None and teachers.models[0].config.controls != model.config.controls:
+            raise ValueError("The teachers need the controls of the model that learns from them.")
         if not 0.0 <= distillation <= 1.0:
             raise ValueError(f"distillation must lie in [0, 1], not {distillation}.")
         self.model = model
@@ -47,7 +51,8 @@ class CaptioningLoss(nn.Module):
     def forward(
         self, tokens: Tensor, labels: Tensor, rows: RowTensors, controls: Tensor | None = None
     ) -> dict[str, Any]:
-        """tokens (B, T), labels (B, T) with -100 where there is none -> {"loss": scalar}.
+        """tokens (B, T), labels (B, T) with -100 where there is none, control features (B, F) ->
+        {"loss": scalar}.
 
         In evaluation mode the loss is without smoothing, so that it can be compared.
         """
@@ -85,11 +90,13 @@ class CaptioningLoss(nn.Module):
         controls: Tensor | None,
         own: Tensor,
     ) -> Tensor:
-        """Cross-entropy of telling each sound from another one of the batch by the caption.
+        """Cross-entropy of telling each sound from the next one of the batch by the caption.
 
-        `own` (B,) are the captions' log-probabilities given their own sounds. Likelihood alone
-        learns the commonest wording first and is content with it; this asks what likelihood the
-        right sound adds (maximum mutual information: Li et al., 2016; noise-contrastive ranking).
+        `own` (B,) are the captions' log-probabilities given their own sounds; scalar, and 0 where
+        fewer than two items have sound. Likelihood alone learns the commonest wording first and is
+        content with it; this asks what likelihood the right sound adds, as ranking by mutual
+        information does (Li et al., 2016). Two views of one track may meet, as in any contrast
+        within a batch.
         """
         heard = (rows[AUDIO]["weights"] > 0).any(1).nonzero()[:, 0]
         if len(heard) < 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,14 @@ from audiogpt.training.sources import Sources, read_sources
 from audiogpt.training.teachers import Teachers, adopt
 from audiogpt.training.titles import compose_title
 from audiogpt.training.trainer import CaptionTrainer, last_checkpoint, trainer_arguments
-from audiogpt.training.validation import Validation
+from audiogpt.training.validation import GREEDY, Validation
 from audiogpt.training.views import View
 from audiogpt.training.vocabulary import train_vocabulary
 
 logger = logging.getLogger(__name__)
 
 LONGEST_CAPTION = 160  # tokens
-DECODING = {
+DECODING: dict[str, Any] = {
     "beams": 8,
     "max_tokens": 112,
     "min_words": 8,
@@ -82,6 +82,7 @@ def train_open_data(options: OpenDataOptions) -> Path:
     if options.start:
         adopt(model, from_pretrained(options.start))
     average = WeightAverage(model, decay=options.average_decay)
+    lengths = fit_lengths(sources, seed=options.seed)
     arguments = step_arguments(
         options,
         save_every=options.save_every,
@@ -101,7 +102,7 @@ def train_open_data(options: OpenDataOptions) -> Path:
             distillation=options.distillation,
             contrast=options.contrast,
         ),
-        validation=validation_set(options.musiccaps, tokenizer),
+        validation=validation_set(options.musiccaps, tokenizer, lengths),
         average=average,
         args=arguments,
         train_dataset=ScheduledViews(
@@ -123,7 +124,7 @@ def train_open_data(options: OpenDataOptions) -> Path:
         model,
         tokenizer,
         options,
-        lengths=fit_lengths(sources, seed=options.seed),
+        lengths=lengths,
         curve="training_curve",
         settings="training.json",
     )
@@ -210,10 +211,14 @@ def _vocabulary_texts(sources: Sources, options: OpenDataOptions) -> list[str]:
     return [*sources.texts(), *drawn]
 
 
-def validation_set(musiccaps: Path, tokenizer: CaptionTokenizer) -> Validation:
+def validation_set(
+    musiccaps: Path, tokenizer: CaptionTokenizer, lengths: LengthModel | None
+) -> Validation:
     """The cut of MusicCaps' training rows that checkpoints are chosen by."""
     held = read_musiccaps(musiccaps, "validation")
-    return Validation(tokenizer, held, [make_example(_as_view(p), tokenizer, {}) for p in held])
+    examples = [make_example(_as_view(pair), tokenizer, {}) for pair in held]
+    greedy = replace(GREEDY, target_coverage=DECODING["target_coverage"])
+    return Validation(tokenizer, held, examples, decoding=greedy, lengths=lengths)
 
 
 def read_embeddings(options: OpenDataOptions | PolishOptions, *, width: int) -> dict[str, Any]:

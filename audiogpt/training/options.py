@@ -47,6 +47,13 @@ class OpenDataOptions:
     threads: int = 0
     resume: bool = False
 
+    def __post_init__(self) -> None:
+        if self.audio_embedding not in ("musicnn-pooled", "musicnn-vgg"):
+            raise ValueError(
+                "audio_embedding must be musicnn-pooled or musicnn-vgg, not "
+                f"{self.audio_embedding!r}."
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedOptions:

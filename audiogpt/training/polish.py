@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import set_seed
 
 from audiogpt.checkpoints import from_pretrained, read_lengths
+from audiogpt.length import LengthModel
+from audiogpt.request import Decoding
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.averaging import WeightAverage
 from audiogpt.training.collate import Collator
@@ -22,6 +26,7 @@ from audiogpt.training.open_data import (
     validation_set,
 )
 from audiogpt.training.options import PolishOptions
+from audiogpt.training.pairs import Pair
 from audiogpt.training.rewards import Reward, RewardWeights
 from audiogpt.training.scst import Rewarded, RewardedCollator, RewardedExample, SelfCriticalTrainer
 from audiogpt.training.sources import read_sources
@@ -47,17 +52,10 @@ def polish_open_data(options: PolishOptions) -> Path:
         grooves=options.grooves,
         seed=options.seed,
     )
-    rows = read_musiccaps(options.musiccaps, "train")
+    rows, lengths = read_musiccaps(options.musiccaps, "train"), read_lengths(options.checkpoint)
+    decoding = Decoding(**dict(model.config.decoding))
     items = [
-        RewardedExample(
-            example=make_example(
-                View(title="", description="", tags=tuple((tag, 1.0) for tag in pair.tags)),
-                tokenizer,
-                {},
-            ),
-            references=(pair.description,),
-            tags=tuple((tag, 1.0) for tag in pair.tags),
-        )
+        _rewarded(pair, tokenizer, decoding, lengths)
         for pair in (*rows, *sources.pairs["recombined"][: len(rows)])
         if pair.tags and len(pair.description.split()) <= LONGEST
     ]
@@ -68,10 +66,13 @@ def polish_open_data(options: PolishOptions) -> Path:
         logging_steps=10,
     )
     count = options.steps * options.batch_size * arguments.world_size
+    embeddings: dict[str, np.ndarray] = {}
+    if "audio" in model.config.branch_names:
+        embeddings = read_embeddings(options, width=model.config.branch("audio").width)
     ordinary = ScheduledViews(
         sources,
         tokenizer,
-        read_embeddings(options, width=model.config.branch("audio").width),
+        embeddings,
         length=count,
         batch_size=options.batch_size,
         seed=options.seed,
@@ -80,7 +81,7 @@ def polish_open_data(options: PolishOptions) -> Path:
     weights = RewardWeights(coverage=options.coverage, invention=options.invention)
     trainer = SelfCriticalTrainer(
         model=CaptioningLoss(model),
-        validation=validation_set(options.musiccaps, tokenizer),
+        validation=validation_set(options.musiccaps, tokenizer, lengths),
         average=average,
         tokenizer=tokenizer,
         reward=Reward([pair.description for pair in rows], weights),
@@ -98,9 +99,25 @@ def polish_open_data(options: PolishOptions) -> Path:
         model,
         tokenizer,
         options,
-        lengths=read_lengths(options.checkpoint),
+        lengths=lengths,
         curve="polish_curve",
         settings="polish.json",
+    )
+
+
+def _rewarded(
+    pair: Pair, tokenizer: CaptionTokenizer, decoding: Decoding, lengths: LengthModel | None
+) -> RewardedExample:
+    """A row to caption, asked for what captions of such tags are asked for in use."""
+    tags = tuple((tag, 1.0) for tag in pair.tags)
+    expected = None
+    if lengths is not None:
+        expected = lengths.expected(tags, audio=False, artists=False)
+    example = make_example(View(title="", description="", tags=tags), tokenizer, {})
+    return RewardedExample(
+        example=replace(example, controls=decoding.controls(tags, expected)),
+        references=(pair.description,),
+        tags=tags,
     )
 
 

@@ -39,15 +39,17 @@ class RewardedExample:
 
 
 class RewardedCollator:
-    """Batches of rewarded examples: rows as tensors, the texts as they are."""
+    """Batches of rewarded examples: rows and controls as tensors, the texts as they are."""
 
     def __init__(self, collate: Collator) -> None:
         self.collate = collate
 
     def __call__(self, items: Sequence[RewardedExample]) -> dict[str, Any]:
         ordinary = [item.ordinary for item in items if item.ordinary is not None]
+        examples = [item.example for item in items]
         return {
-            "rows": self.collate.rows([item.example for item in items]),
+            "rows": self.collate.rows(examples),
+            "controls": self.collate.controls(examples),
             "references": [item.references for item in items],
             "tags": [item.tags for item in items],
             "ordinary": self.collate(ordinary) if ordinary else None,
@@ -89,11 +91,13 @@ class SelfCriticalTrainer(CaptionTrainer):
     ) -> Any:
         """The loss of a batch of `RewardedCollator`."""
         captioner: AudioGPT = self.accelerator.unwrap_model(model).model
-        tokens, finished = self._write(captioner, inputs["rows"])
+        rows, controls = inputs["rows"], inputs["controls"]
+        tokens, finished = self._write(captioner, rows, controls)
         rewards = self._rewards(captioner, tokens, finished, inputs)  # (B, K)
         others = (rewards.sum(1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
+        after = self._description_marker
         loss = self_critical_loss(
-            captioner, tokens, inputs["rows"], rewards - others, after=self._description_marker
+            captioner, tokens, rows, rewards - others, controls=controls, after=after
         )
         if self.cross_entropy and inputs["ordinary"] is not None:
             loss = loss + self.cross_entropy * model(**inputs["ordinary"])["loss"]
@@ -105,12 +109,12 @@ class SelfCriticalTrainer(CaptionTrainer):
     def _description_marker(self) -> int | None:
         return None if self.whole else self.tokenizer.token_id(DESCRIPTION)
 
-    def _write(self, captioner: AudioGPT, rows: Any) -> tuple[Tensor, Tensor]:
+    def _write(self, captioner: AudioGPT, rows: Any, controls: Tensor) -> tuple[Tensor, Tensor]:
         """K captions per item: tokens (B, K, T) and whether each ended (B, K)."""
         training = captioner.training
         captioner.eval()
         with torch.inference_mode():
-            context = captioner.encode(as_rows(rows))
+            context = captioner.encode(as_rows(rows), controls=controls)
             step = self.state.global_step * context.batch
             seeds = [self.args.seed * 1_000_003 + step + item for item in range(context.batch)]
             found = decode_all(captioner, context, self.decoding, seeds=seeds)
@@ -140,7 +144,13 @@ class SelfCriticalTrainer(CaptionTrainer):
 
 
 def self_critical_loss(
-    model: AudioGPT, tokens: Tensor, rows: Any, advantages: Tensor, *, after: int | None = None
+    model: AudioGPT,
+    tokens: Tensor,
+    rows: Any,
+    advantages: Tensor,
+    *,
+    controls: Tensor | None = None,
+    after: int | None = None,
 ) -> Tensor:
     """- mean over captions of advantage times mean log-probability of their tokens.
 
@@ -157,7 +167,7 @@ def self_critical_loss(
         mask = mask & torch.where(passed.any(1, keepdim=True), passed, True)
     start = torch.full((B * K, 1), config.bos_token_id, device=flat.device)
     inputs = torch.cat([start, flat[:, :-1]], dim=1)
-    logits = model(inputs, model.encode(as_rows(rows)))  # (B * K, T, V)
+    logits = model(inputs, model.encode(as_rows(rows), controls=controls))  # (B * K, T, V)
     losses = F.cross_entropy(logits.float().transpose(1, 2), flat, reduction="none")  # (B * K, T)
     mean = (losses * mask).sum(1) / mask.sum(1).clamp(min=1)
     return (advantages.reshape(-1) * mean).mean()

@@ -25,7 +25,7 @@ MIXTURE = {
     "grooves": 0.10,
     "artists": 0.02,
 }
-"""Probability of each source; those that are not given are left out and the rest rescaled."""
+"""How often each source is drawn, relative to the others that are given."""
 
 TAGS_ONLY = ("musiccaps", "recombined", "composed", "notes")  # sources that need no other branch
 SWAPPED = 0.4  # of the draws of captions have words exchanged

@@ -42,7 +42,8 @@ class Teachers:
     def probabilities(
         self, tokens: Tensor, rows: RowTensors, controls: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Their mean prediction (B, T, V), and which items (B,) have nothing but what they see."""
+        """Their mean prediction (B, T, V) with these control features (B, F), and which items (B,)
+        have nothing but what they see."""
         seen = self.models[0].config.branch_names
         known = torch.ones(len(tokens), dtype=torch.bool, device=tokens.device)
         for name, parts in rows.items():
@@ -62,10 +63,16 @@ class Teachers:
 
 @torch.no_grad()
 def adopt(model: AudioGPT, source: AudioGPT) -> None:
-    """Copy the weights of a model of the same size, branches by name; branches that `source` lacks,
-    or that read other rows there, stay fresh. Raises ValueError where a shape does not fit."""
+    """Copy the weights of a model of the same size, branches by name. What `source` lacks stays
+    fresh (branches, controls), and so do branches of features that read another embedding there.
+    Raises ValueError where a shape does not fit."""
     mine, theirs = model.config, source.config
-    shared = [branch.name for branch in mine.branches if branch in theirs.branches]
+    shared = [
+        branch.name
+        for branch in mine.branches
+        if branch.name in theirs.branch_names
+        and (branch.rows == "text" or branch == theirs.branch(branch.name))
+    ]
     state = source.state_dict()
     for name, parameter in model.state_dict().items():
         if name == "controls" and name not in state:

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import torch
 from torch.utils.data import DataLoader
 
+from audiogpt.length import LengthModel
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.captioning import write_captions
 from audiogpt.training.cider import CiderD
-from audiogpt.training.collate import Collator
+from audiogpt.training.collate import Collator, to_device
 from audiogpt.training.dataset import Example, FixedExamples
 from audiogpt.training.losses import caption_log_probabilities
 from audiogpt.training.pairs import Pair
@@ -32,20 +33,26 @@ class Validation:
         examples: Sequence[Example],
         *,
         decoding: Decoding = GREEDY,
+        lengths: LengthModel | None = None,
         batch_size: int = 50,
         references: Sequence[Sequence[str]] | None = None,
     ) -> None:
-        """With `references` (texts per example), whole captions are scored against them, titles
+        """Captions are decoded as `decoding` asks, at the words that `lengths` expect. With
+        `references` (texts per example), whole captions are scored against them, titles
         included; else descriptions against the pairs' references."""
         self.tokenizer, self.pairs, self.examples = tokenizer, pairs, examples
-        self.decoding, self.batch_size = decoding, batch_size
+        self.decoding, self.lengths, self.batch_size = decoding, lengths, batch_size
         self.whole = references is not None
         self.references = references or [[pair.reference] for pair in pairs]
         self.cider = CiderD(self.references)
 
     def measure(self, model: AudioGPT) -> dict[str, float]:
         """loss (nats per token), cider (plain words, times 100), tag_words_used and
-        instruments_supported (percent) of the model's greedy captions."""
+        instruments_supported (percent) of the model's greedy captions.
+
+        A model with controls is told the references' own for the loss, as in training, and what
+        the decoding asks for the captions.
+        """
         training = model.training
         model.eval()
         try:
@@ -59,7 +66,7 @@ class Validation:
         for batch in DataLoader(
             FixedExamples(self.examples), batch_size=self.batch_size, collate_fn=collate
         ):
-            sums, tokens = caption_log_probabilities(model, **batch)
+            sums, tokens = caption_log_probabilities(model, **to_device(batch, model.device))
             total -= float(sums.sum())
             count += int(tokens.sum())
         return total / count
@@ -67,7 +74,12 @@ class Validation:
     def _captions(self, model: AudioGPT) -> dict[str, float]:
         ciders, used, named = [], [], torch.zeros(2)
         written = write_captions(
-            model, self.tokenizer, self.examples, self.decoding, batch_size=self.batch_size
+            model,
+            self.tokenizer,
+            self.examples,
+            self.decoding,
+            lengths=self.lengths,
+            batch_size=self.batch_size,
         )
         for pair, texts, caption in zip(self.pairs, self.references, written, strict=True):
             said = f"{caption.title} {caption.description}" if self.whole else caption.description

@@ -13,6 +13,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from audiogpt.controls import TOLD
 from audiogpt.training.artist_sentences import (
     artist_sentence,
     artist_title,
@@ -116,7 +117,7 @@ def _faithful_view(pair: Pair, sentences: Sequence[str], dice: random.Random) ->
     said = all_words(description)
     words = set(said)
     tags = [weighted for tag in pair.tags for weighted in _weigh(tag, words, dice)]
-    known = {word for tag, weight in tags if weight > 0.35 for word in all_words(tag)}
+    known = {word for tag, weight in tags if weight > TOLD for word in all_words(tag)}
     for word in dict.fromkeys(description.lower().replace(",", " ").replace(".", " ").split()):
         base = fold(word)
         chance = 0.9 if base in INSTRUMENTS else 0.25 if base in MOODS | GENRES else 0.0
@@ -142,7 +143,7 @@ def _place(word: str, tags: Sequence[tuple[str, float]], said: Sequence[str]) ->
 def _told(tags: Sequence[tuple[str, float]], sentences: Sequence[str]) -> list[str]:
     """Tags of some weight that the sentences mention."""
     words = set(all_words(" ".join(sentences)))
-    return [tag for tag, weight in tags if weight > 0.35 and share_mentioned(tag, words) >= 0.5]
+    return [tag for tag, weight in tags if weight > TOLD and share_mentioned(tag, words) >= 0.5]
 
 
 def _weigh(tag: str, words: set[str], dice: random.Random) -> list[tuple[str, float]]:
@@ -154,7 +155,7 @@ def _weigh(tag: str, words: set[str], dice: random.Random) -> list[tuple[str, fl
         return [(tag, 1.0 if draw < 0.8 else round(dice.uniform(0.4, 1.0), 2))]
     if draw < 0.6:
         return []
-    return [(tag, 1.0 if draw > 0.9 else round(dice.uniform(0.0, 0.35), 2))]
+    return [(tag, 1.0 if draw > 0.9 else round(dice.uniform(0.0, TOLD), 2))]
 
 
 def _composed_view(pair: Pair, dice: random.Random) -> View:
@@ -256,7 +257,7 @@ def _notes_view(pair: Pair, dice: random.Random) -> View:
     known = {word for tag, _ in tags for word in all_words(tag)}
     tags += [(word, 1.0) for word in sorted(instrument_words(description) - known)]
     dice.shuffle(tags)
-    told = [tag for tag, weight in tags if weight > 0.35] or list(pair.tags)
+    told = [tag for tag, weight in tags if weight > TOLD] or list(pair.tags)
     title = pair.title if pair.title and dice.random() < 0.5 else compose_title(told, dice)
     return View(title=title, description=description, tags=tuple(tags))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Callable
@@ -33,16 +34,19 @@ def one_sentence(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def read_parts(tags: Any, artists: Any, strengths: Any, decoding: Any, seed: Any) -> CaptionRequest:
+def read_parts(
+    tags: Any, artists: Any, strengths: Any, decoding: Any, seed: Any, *, usual: Decoding
+) -> CaptionRequest:
     """A request without audio from an endpoint's JSON; raises ValueError or TypeError.
 
-    `tags` and `artists` are {name: number} or lists of names; empty means none.
+    `tags` and `artists` are {name: number} or lists of names; empty means none. What `decoding`
+    does not set is as `usual`.
     """
     return CaptionRequest(
         tags=tuple(Tag(text=text, weight=weight) for text, weight in _pairs(tags)),
         artists=tuple(Artist(name=name, share=share) for name, share in _pairs(artists)),
         strengths=dict(strengths or {}),
-        decoding=Decoding(**decoding) if decoding else None,
+        decoding=dataclasses.replace(usual, **decoding) if decoding else None,
         seed=int(seed or 0),
     )
 
@@ -69,7 +73,9 @@ def add_endpoints(captioner: Captioner, *, concurrency_id: str) -> None:
         Without tags, those heard in the audio are used. Returns title, description, alternatives,
         words, the trace (shares, gates, attention, drops per layer and token) and the request.
         """
-        request = read_parts(tags, artists, strengths, decoding, seed)
+        request = read_parts(
+            tags, artists, strengths, decoding, seed, usual=captioner.default_decoding
+        )
         tracks = _track(audio)
         heard = captioner.suggest_tags(tracks) if tracks and not request.tags else request.tags
         full = CaptionRequest(
@@ -95,7 +101,7 @@ def add_endpoints(captioner: Captioner, *, concurrency_id: str) -> None:
         tags = gr.JSON({}, label="Tags: {text: weight in [0, 1]}")
         artists = gr.JSON({}, label="Artists: {name: share}")
         strengths = gr.JSON({}, label="Strengths: {audio, tags, artists: 0 to 2}")
-        decoding = gr.JSON({}, label="Decoding settings; empty for the model's own")
+        decoding = gr.JSON({}, label="Decoding settings; the model's own for all others")
         seed = gr.Number(0, label="Seed", precision=0)
         answer = gr.JSON(label="Result")
         heard_button, caption_button = gr.Button(), gr.Button()

@@ -152,7 +152,7 @@ const FIELDS = [
   ["target_words", "Words aimed at (0: usual)", 0, 256, 1],
   ["length", "Bonus: that length", 0, 10, 0.05], ["length_penalty", "Length penalty", 0, 3, 0.1],
   ["no_repeat_ngram", "Never repeat n words", 0, 16, 1],
-  ["target_coverage", "Part of tags\u2019 words to use", 0, 1, 0.05],
+  ["target_coverage", "Tags\u2019 words to use (0: free)", 0, 1, 0.05],
   ["coverage", "Bonus: tags\u2019 words", 0, 10, 0.05],
   ["invention", "Malus: new instruments", 0, 10, 0.005],
   ["temperature", "Temperature", 0.05, 5, 0.05], ["top_p", "Top p", 0.01, 1, 0.01],
