@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes checkpoints/audiogpt-small from nothing but its vocabulary: renders grooves, embeds the
-# clips, trains two teachers that read tags alone, and from the first of them the captioner, with both
-# as teachers; then evaluates. About two hours on two cores.
+# clips, trains two teachers that read tags alone, from the first of them a captioner, with both as
+# teachers, and from that the bundled one; then evaluates. About two hours on two cores.
 #   scripts/train_bundled.sh DATA WORK
 # DATA holds musiccaps.csv and incompetech/ (tracks.jsonl, catalogue.jsonl, audio/); WORK is a folder
 # for clips, embeddings and runs. Needs: apt-get install mma fluidsynth fluid-soundfont-gm
@@ -21,23 +21,33 @@ CLIPS=(--incompetech "$DATA/incompetech" --grooves "$WORK/grooves" --embeddings 
 [ -f "$WORK/embeddings/heard.json" ] || "$PYTHON" -m audiogpt prepare-data "${CLIPS[@]}"
 
 # The vocabulary stays the checkpoint's own, so that all models speak the same tokens.
+# A WORK folder is for one set of settings: start with a new one after a change.
 teacher() {
   "$PYTHON" -m audiogpt train-small "${TEXTS[@]}" --output "$WORK/teacher$1" --tags_only \
     --vocabulary_of checkpoints/audiogpt-small --steps 3000 --evaluate_every 750 --save_every 750 \
-    --dropout 0.2 --select loss --seed "$1" --threads 1 --resume
+    --controls --dropout 0.2 --select loss --seed "$1" --threads 1 --resume
 }
-# A WORK folder is for one set of settings: start with a new one after a change.
 [ -f "$WORK/teacher1/model/training.json" ] && [ -f "$WORK/teacher2/model/training.json" ] || {
   teacher 1 &
   first=$!
   teacher 2
   wait "$first"
 }
+# A captioner that learns from both, then its part for texts alone with controls, then all of it.
+[ -f "$WORK/plain/model/training.json" ] ||
+  "$PYTHON" -m audiogpt train-small --musiccaps "$DATA/musiccaps.csv" "${CLIPS[@]}" \
+    --start "$WORK/teacher1/model" \
+    --teachers "$WORK/teacher1/model" "$WORK/teacher2/model" --output "$WORK/plain" \
+    --controls --distillation 0.6 --select loss --steps 2500 --lr 7e-4 --dropout 0.15 \
+    --evaluate_every 625 --save_every 625 --seed 42 --threads 2 --resume
+[ -f "$WORK/texts/model/training.json" ] ||
+  "$PYTHON" -m audiogpt train-small "${TEXTS[@]}" --output "$WORK/texts" --tags_only \
+    --start "$WORK/plain/model" --steps 1200 --lr 6e-4 --dropout 0.2 --select loss \
+    --evaluate_every 400 --save_every 400 --seed 3 --threads 2 --resume
 "$PYTHON" -m audiogpt train-small --musiccaps "$DATA/musiccaps.csv" "${CLIPS[@]}" \
-  --start "$WORK/teacher1/model" \
-  --teachers "$WORK/teacher1/model" "$WORK/teacher2/model" --output "$WORK/small" \
-  --distillation 0.6 --contrast 0.3 --select loss --steps 2500 --lr 7e-4 --dropout 0.15 \
-  --evaluate_every 625 --save_every 625 --seed 42 --threads 2 --resume
+  --start "$WORK/texts/model" --start_share 0.5 --teachers "$WORK/texts/model" \
+  --output "$WORK/small" --distillation 0.4 --contrast 0.3 --steps 1000 --lr 6e-4 --warmup 100 \
+  --dropout 0.15 --select loss --evaluate_every 500 --save_every 500 --seed 42 --threads 2 --resume
 "$PYTHON" -m audiogpt check-behaviour --checkpoint "$WORK/small/model" \
   --musiccaps "$DATA/musiccaps.csv" --incompetech "$DATA/incompetech" \
   --embeddings "$WORK/embeddings" --threads 1 >"$WORK/behaviour.txt" &

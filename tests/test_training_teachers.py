@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from conftest import tiny_config, tiny_model
@@ -10,7 +12,8 @@ from audiogpt.config import BranchConfig
 from audiogpt.context import FeatureRows, TextRows
 from audiogpt.model import AudioGPT
 from audiogpt.training.losses import CaptioningLoss
-from audiogpt.training.teachers import Teachers, adopt
+from audiogpt.training.options import OpenDataOptions
+from audiogpt.training.teachers import Teachers, adopt, go_back
 
 TOKENS = torch.tensor([[2, 40, 41, 42], [2, 43, 44, 45]])
 LABELS = torch.tensor([[40, 41, 42, 0], [43, 44, -100, -100]])
@@ -71,6 +74,23 @@ def test_targets_are_the_teachers_where_they_see_everything() -> None:
     torch.testing.assert_close(loss(1.0), loss(0.0, teachers=None))
     evaluated = CaptioningLoss(model, teachers=teachers).eval()(TOKENS, LABELS, rows)["loss"]
     torch.testing.assert_close(evaluated, loss(0.0, teachers=None))
+
+
+def test_a_model_can_go_back_some_of_the_way_to_its_start() -> None:
+    source, model = tags_only(1), tiny_model(seed=2)
+    trained = {name: value.clone() for name, value in model.state_dict().items()}
+    go_back(model, source, 0.25)
+    after, before = model.state_dict(), source.state_dict()
+    mean = 0.75 * trained["transformer.wte.weight"] + 0.25 * before["transformer.wte.weight"]
+    torch.testing.assert_close(after["transformer.wte.weight"], mean)
+    queries = "transformer.h.0.cross_attn.q_proj.weight"
+    torch.testing.assert_close(
+        after[queries][1], 0.75 * trained[queries][1] + 0.25 * before[queries][0]
+    )
+    assert torch.equal(after[queries][0], trained[queries][0])  # audio, which the start lacks
+    assert torch.equal(after["branches.audio.fc.weight"], trained["branches.audio.fc.weight"])
+    with pytest.raises(ValueError, match="start_share"):
+        OpenDataOptions(musiccaps=Path("x"), output=Path("y"), start_share=0.5)
 
 
 def test_a_branch_that_reads_another_embedding_stays_fresh() -> None:

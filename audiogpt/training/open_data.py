@@ -28,7 +28,7 @@ from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.options import OpenDataOptions, PolishOptions
 from audiogpt.training.pairs import Pair
 from audiogpt.training.sources import Sources, read_sources
-from audiogpt.training.teachers import Teachers, adopt
+from audiogpt.training.teachers import Teachers, adopt, go_back
 from audiogpt.training.titles import compose_title
 from audiogpt.training.trainer import CaptionTrainer, last_checkpoint, trainer_arguments
 from audiogpt.training.validation import GREEDY, Validation
@@ -125,6 +125,8 @@ def train_open_data(options: OpenDataOptions) -> Path:
         tokenizer,
         options,
         lengths=lengths,
+        start=from_pretrained(options.start) if options.start and options.start_share else None,
+        start_share=options.start_share,
         curve="training_curve",
         settings="training.json",
     )
@@ -261,11 +263,13 @@ def finish_run(
     options: OpenDataOptions | PolishOptions,
     *,
     lengths: LengthModel | None,
+    start: AudioGPT | None = None,
+    start_share: float = 0.0,
     curve: str,
     settings: str,
 ) -> Path:
-    """Train, then write the averaged weights of the best checkpoint, the lengths of its captions,
-    the curve and the settings.
+    """Train, then write the averaged weights of the best checkpoint (on the way back to `start` by
+    `start_share`), the lengths of its captions, the curve and the settings.
 
     Returns their folder; of several processes the first one writes.
     """
@@ -274,6 +278,8 @@ def finish_run(
     if best := trainer.state.best_model_checkpoint:
         average.load(Path(best))
     average.swap(model)
+    if start is not None:
+        go_back(model, start, start_share)
     folder = options.output / "model"
     if trainer.is_world_process_zero():  # the others have the same weights
         write_checkpoint(model, tokenizer, folder)

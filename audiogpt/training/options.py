@@ -18,6 +18,7 @@ class OpenDataOptions:
     audio_embedding: str = "musicnn-pooled"  # what those are
     tags_only: bool = False  # a model of tags alone, to start from or to learn from
     start: Path | None = None  # checkpoint to go on from: its weights and vocabulary
+    start_share: float = 0.0  # of its weights in the result, against those that were trained
     vocabulary_of: Path | None = None  # checkpoint whose vocabulary is used
     teachers: tuple[Path, ...] = ()  # checkpoints to learn from, of the same vocabulary
     distillation: float = 0.5  # weight of the teachers' predictions in the targets
@@ -48,6 +49,8 @@ class OpenDataOptions:
     resume: bool = False
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.start_share < 1.0 or (self.start_share and self.start is None):
+            raise ValueError("start_share is a share in [0, 1) of the weights of --start.")
         if self.audio_embedding not in ("musicnn-pooled", "musicnn-vgg"):
             raise ValueError(
                 "audio_embedding must be musicnn-pooled or musicnn-vgg, not "

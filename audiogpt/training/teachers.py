@@ -62,6 +62,22 @@ class Teachers:
 
 
 @torch.no_grad()
+def go_back(model: AudioGPT, source: AudioGPT, share: float) -> None:
+    """Move a model's weights this share of the way back to those that it began from, where `source`
+    has them.
+
+    The mean of both is often better than either, because fine-tuning leaves noise in the weights
+    (WiSE-FT: Wortsman et al., 2022).
+    """
+    begun = AudioGPT(model.config)
+    begun.load_state_dict(model.state_dict())
+    adopt(begun, source)
+    before = begun.state_dict()
+    for name, parameter in model.state_dict().items():
+        parameter.lerp_(before[name].to(parameter), share)
+
+
+@torch.no_grad()
 def adopt(model: AudioGPT, source: AudioGPT) -> None:
     """Copy the weights of a model of the same size, branches by name. What `source` lacks stays
     fresh (branches, controls), and so do branches of features that read another embedding there.
