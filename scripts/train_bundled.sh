@@ -44,10 +44,16 @@ teacher() {
   "$PYTHON" -m audiogpt train-small "${TEXTS[@]}" --output "$WORK/texts" --tags_only \
     --start "$WORK/plain/model" --steps 1200 --lr 6e-4 --dropout 0.2 --select loss \
     --evaluate_every 400 --save_every 400 --seed 3 --threads 2 --resume
-"$PYTHON" -m audiogpt train-small --musiccaps "$DATA/musiccaps.csv" "${CLIPS[@]}" \
+[ -f "$WORK/whole/model/training.json" ] ||
+  "$PYTHON" -m audiogpt train-small --musiccaps "$DATA/musiccaps.csv" "${CLIPS[@]}" \
   --start "$WORK/texts/model" --start_share 0.5 --teachers "$WORK/texts/model" \
-  --output "$WORK/small" --distillation 0.4 --contrast 0.3 --steps 1000 --lr 6e-4 --warmup 100 \
+  --output "$WORK/whole" --distillation 0.4 --contrast 0.3 --steps 1000 --lr 6e-4 --warmup 100 \
   --dropout 0.15 --select loss --evaluate_every 500 --save_every 500 --seed 42 --threads 2 --resume
+# The way back costs the artists, whom the texts' part has never met: their branch alone again.
+"$PYTHON" -m audiogpt train-small --musiccaps "$DATA/musiccaps.csv" "${CLIPS[@]}" \
+  --start "$WORK/whole/model" --only artists --output "$WORK/small" --steps 220 --batch_size 24 \
+  --lr 1e-3 --weight_decay 0 --warmup 20 --dropout 0 --label_smoothing 0 --average_decay 0.9 \
+  --select loss --evaluate_every 220 --save_every 220 --seed 5 --threads 2 --resume
 "$PYTHON" -m audiogpt check-behaviour --checkpoint "$WORK/small/model" \
   --musiccaps "$DATA/musiccaps.csv" --incompetech "$DATA/incompetech" \
   --embeddings "$WORK/embeddings" --threads 1 >"$WORK/behaviour.txt" &

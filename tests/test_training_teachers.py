@@ -13,7 +13,7 @@ from audiogpt.context import FeatureRows, TextRows
 from audiogpt.model import AudioGPT
 from audiogpt.training.losses import CaptioningLoss
 from audiogpt.training.options import OpenDataOptions
-from audiogpt.training.teachers import Teachers, adopt, go_back
+from audiogpt.training.teachers import Teachers, adopt, freeze_all_but, go_back
 
 TOKENS = torch.tensor([[2, 40, 41, 42], [2, 43, 44, 45]])
 LABELS = torch.tensor([[40, 41, 42, 0], [43, 44, -100, -100]])
@@ -91,6 +91,30 @@ def test_a_model_can_go_back_some_of_the_way_to_its_start() -> None:
     assert torch.equal(after["branches.audio.fc.weight"], trained["branches.audio.fc.weight"])
     with pytest.raises(ValueError, match="start_share"):
         OpenDataOptions(musiccaps=Path("x"), output=Path("y"), start_share=0.5)
+
+
+def test_a_branch_can_learn_alone() -> None:
+    model = tiny_model(tiny_config(dropout=0.0), seed=2).requires_grad_(True)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    freeze_all_but(model, "artists")
+    rows = {"tags": TAGS, "artists": FeatureRows(torch.rand(2, 1, 10), torch.ones(2, 1))}
+    learning = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=0.1, weight_decay=0.0)
+    model(TOKENS, model.encode(rows)).square().mean().backward()
+    optimizer.step()
+    with torch.no_grad():
+        after = model.state_dict()
+        for name, value in before.items():
+            if any(part in name for part in (".cross_attn.", ".branch_gate.")):
+                assert torch.equal(after[name][:2], value[:2])
+            elif not name.startswith("branches.artists."):
+                assert torch.equal(after[name], value)
+        queries = "transformer.h.0.cross_attn.q_proj.weight"
+        assert not torch.equal(after[queries][2], before[queries][2])
+    with pytest.raises(ValueError, match="no 'lyrics' branch"):
+        freeze_all_but(model, "lyrics")
+    with pytest.raises(ValueError, match="weight_decay"):
+        OpenDataOptions(musiccaps=Path("x"), output=Path("y"), start=Path("z"), only="artists")
 
 
 def test_a_branch_that_reads_another_embedding_stays_fresh() -> None:

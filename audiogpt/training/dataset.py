@@ -134,7 +134,8 @@ class ScheduledViews(Dataset[Example]):
         _, pair = self.sources.draw(dice)
         if pair is None:
             return artists_only_view(dice)
-        return draw_view(pair, dice, artists=self.sources.artists)
+        sources = self.sources
+        return draw_view(pair, dice, artists=sources.artists, always_artists=sources.always_artists)
 
     def _make(self, index: int) -> Example:
         dice = random.Random(f"{self.seed}-{index}")

@@ -28,7 +28,7 @@ from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.options import OpenDataOptions, PolishOptions
 from audiogpt.training.pairs import Pair
 from audiogpt.training.sources import Sources, read_sources
-from audiogpt.training.teachers import Teachers, adopt, go_back
+from audiogpt.training.teachers import Teachers, adopt, freeze_all_but, go_back
 from audiogpt.training.titles import compose_title
 from audiogpt.training.trainer import CaptionTrainer, last_checkpoint, trainer_arguments
 from audiogpt.training.validation import GREEDY, Validation
@@ -69,6 +69,7 @@ def train_open_data(options: OpenDataOptions) -> Path:
         heard=load_heard(options.embeddings / "heard.json") if options.embeddings else None,
         seed=options.seed,
         tags_only=options.tags_only,
+        always_artists=options.only == "artists",
     )
     width = WIDTHS[options.audio_embedding]
     embeddings = {} if options.tags_only else read_embeddings(options, width=width)
@@ -81,6 +82,8 @@ def train_open_data(options: OpenDataOptions) -> Path:
     model = AudioGPT(make_config(options, tokenizer))
     if options.start:
         adopt(model, from_pretrained(options.start))
+    if options.only:
+        freeze_all_but(model, options.only)
     average = WeightAverage(model, decay=options.average_decay)
     lengths = fit_lengths(sources, seed=options.seed)
     arguments = step_arguments(

@@ -19,6 +19,7 @@ class OpenDataOptions:
     tags_only: bool = False  # a model of tags alone, to start from or to learn from
     start: Path | None = None  # checkpoint to go on from: its weights and vocabulary
     start_share: float = 0.0  # of its weights in the result, against those that were trained
+    only: str | None = None  # branch that learns alone, all else as in --start
     vocabulary_of: Path | None = None  # checkpoint whose vocabulary is used
     teachers: tuple[Path, ...] = ()  # checkpoints to learn from, of the same vocabulary
     distillation: float = 0.5  # weight of the teachers' predictions in the targets
@@ -51,6 +52,8 @@ class OpenDataOptions:
     def __post_init__(self) -> None:
         if not 0.0 <= self.start_share < 1.0 or (self.start_share and self.start is None):
             raise ValueError("start_share is a share in [0, 1) of the weights of --start.")
+        if self.only and (self.start is None or self.weight_decay):
+            raise ValueError("--only needs --start, and --weight_decay 0 so that the rest stays.")
         if self.audio_embedding not in ("musicnn-pooled", "musicnn-vgg"):
             raise ValueError(
                 "audio_embedding must be musicnn-pooled or musicnn-vgg, not "

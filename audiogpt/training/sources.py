@@ -43,6 +43,7 @@ class Sources:
     pairs: Mapping[str, Sequence[Pair]]
     mixture: Mapping[str, float] = field(default_factory=lambda: MIXTURE)
     artists: bool = True
+    always_artists: bool = False  # in every view
     swaps: Swaps | None = None
 
     def draw(self, dice: random.Random) -> tuple[str, Pair | None]:
@@ -73,6 +74,7 @@ def read_sources(
     heard: Mapping[str, Sequence[tuple[str, float]]] | None = None,
     seed: int = 0,
     tags_only: bool = False,
+    always_artists: bool = False,
 ) -> Sources:
     """Read the training splits. `incompetech` and `grooves` are folders, and may be absent;
     `heard` are the tagger's tags by clip; `tags_only` leaves out all that needs other branches."""
@@ -88,7 +90,13 @@ def read_sources(
     pairs["composed"] = _composed(captions, pairs, random.Random(seed))
     mixture = {name: share for name, share in MIXTURE.items() if not tags_only or name in TAGS_ONLY}
     swaps = Swaps.of(captions)
-    return Sources(pairs=pairs, mixture=mixture, artists=not tags_only, swaps=swaps)
+    return Sources(
+        pairs=pairs,
+        mixture=mixture,
+        artists=not tags_only,
+        always_artists=always_artists,
+        swaps=swaps,
+    )
 
 
 def _with_heard(

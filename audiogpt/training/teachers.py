@@ -61,6 +61,23 @@ class Teachers:
         return total / len(self.models), known
 
 
+def freeze_all_but(model: AudioGPT, branch: str) -> None:
+    """Let only one branch learn: what is computed without it stays exactly as it is.
+
+    The branches' attention and gates are stacked in one tensor each, so that the others' gradients
+    are set to 0; an optimiser must not decay weights then. Raises ValueError for unknown branches.
+    """
+    model.config.branch(branch)
+    place = model.config.branch_names.index(branch)
+    for name, parameter in model.named_parameters():
+        stacked = any(part in name for part in PER_BRANCH)
+        parameter.requires_grad_(stacked or name.startswith(f"branches.{branch}."))
+        if stacked:
+            mask = torch.zeros_like(parameter)
+            mask[place] = 1
+            parameter.register_hook(lambda gradient, mask=mask: gradient * mask.to(gradient))
+
+
 @torch.no_grad()
 def go_back(model: AudioGPT, source: AudioGPT, share: float) -> None:
     """Move a model's weights this share of the way back to those that it began from, where `source`

@@ -24,6 +24,7 @@ HELP = {
     "gpt_model_type": "start from GPT-2's weights (--gpt_path) or from random ones",
     "train_percentage": "share of the training items kept, with --split_train_data",
     "controls": "what captions can be asked to be",
+    "only": "branch that learns alone, all else as in --start",
     "contrast": "weight of telling each sound from another by the caption",
     "audio_embedding": "embedding of the clips (prepare-data takes the same)",
     "tau": "threshold of the SRAU gates",

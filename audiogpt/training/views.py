@@ -47,8 +47,10 @@ class View:
         return f"<title> {self.title} <description> {self.description}"
 
 
-def draw_view(pair: Pair, dice: random.Random, *, artists: bool = True) -> View:
-    """Draw a view of a pair of any source, with `artists` or never any."""
+def draw_view(
+    pair: Pair, dice: random.Random, *, artists: bool = True, always_artists: bool = False
+) -> View:
+    """Draw a view of a pair of any source, with `artists` now and then, always, or never."""
     if pair.source == "musiccaps":
         view = _caption_view(pair, dice)
     elif pair.source == "recombined":
@@ -60,7 +62,7 @@ def draw_view(pair: Pair, dice: random.Random, *, artists: bool = True) -> View:
     else:
         view = _notes_view(pair, dice)
     captions = pair.source in ("musiccaps", "recombined")
-    share = CAPTION_ARTIST_SHARE if captions else ARTIST_SHARE
+    share = 1.0 if always_artists else CAPTION_ARTIST_SHARE if captions else ARTIST_SHARE
     return _with_artists(view, dice) if artists and dice.random() < share else view
 
 
