@@ -14,6 +14,7 @@ import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -28,6 +29,14 @@ ASKED = 4.0  # how much more a length that was asked for counts than one that is
 MOST_WORDS = 256  # of the tables; longer captions gain as those
 
 WeightedTags = Sequence[tuple[str, float]]
+
+
+class Audible(TypedDict):
+    """What a model hears of a request: its tags, and whether it has sound and artists."""
+
+    tags: WeightedTags
+    audio: bool
+    artists: bool
 
 
 def length_features(tags: WeightedTags) -> dict[str, float]:
@@ -165,6 +174,11 @@ class LengthModel:
             '"features": {\n' + ",\n".join(lines) + "\n}}\n"
         )
         (folder / LENGTHS_FILE).write_text(text, encoding="utf-8")
+
+
+def expected_words(lengths: LengthModel | None, audible: Audible) -> float | None:
+    """The most probable number of words, where a checkpoint says anything of lengths."""
+    return None if lengths is None else lengths.expected(**audible)
 
 
 def length_gains(

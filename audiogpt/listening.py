@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from audiogpt.audio.embedded import EmbeddedAudio
-from audiogpt.audio.embedding import MUSICNN_POOLED, AudioEmbedding, load_embedding
+from audiogpt.audio.embedding import MUSICNN_POOLED, WIDTHS, AudioEmbedding, load_embedding
 from audiogpt.audio.errors import AudioError
 from audiogpt.audio.loading import Waveform, iter_mono, resample_mono, too_long
 from audiogpt.audio.tagger import Tagger, load_tagger
@@ -117,7 +117,9 @@ class Listener:
             return self._cache.get(key)
 
     def _listen(self, track: Track, digest: str, progress: Progress | None) -> Listening:
-        if self.embedding_name != MUSICNN_POOLED:  # which the tagger has at hand
+        if self.embedding_name == MUSICNN_POOLED:  # which the tagger has at hand
+            self._check_width(WIDTHS[MUSICNN_POOLED])
+        else:
             self._embedding = self._embedding or self._load_embedding()
         self._tagger = self._tagger or load_tagger(device=self.device)
         rate = self._tagger.sample_rate
@@ -132,7 +134,6 @@ class Listener:
         else:
             heard = self._tagger.listen_blocks(itertools.chain(beginning, [rest], opened))
         if self._embedding is None:
-            self._check_width(heard.rows.shape[1])
             embedded = EmbeddedAudio(heard.rows, heard.times)
         elif rest is None and self._embedding.sample_rate == rate:
             embedded = self._embedding.embed(np.concatenate(beginning))

@@ -21,7 +21,7 @@ from audiogpt.context import Context
 from audiogpt.controls import control_features
 from audiogpt.decoding import Hypotheses, Steering, decode, decode_all, steer
 from audiogpt.guidance import wants_guidance
-from audiogpt.length import LengthModel, length_gains
+from audiogpt.length import LengthModel, expected_words, length_gains
 from audiogpt.listening import Listener, Listening, Progress
 from audiogpt.model import AudioGPT
 from audiogpt.request import (
@@ -278,8 +278,7 @@ class Captioner:
     def _asked(self, inputs: Inputs) -> dict[str, float]:
         """What the caption is asked to be: by the request, else as such requests usually get."""
         decoding = inputs.request.decoding or self.default_decoding
-        lengths = self.lengths
-        expected = None if lengths is None else lengths.expected(**inputs.audible())
+        expected = expected_words(self.lengths, inputs.audible())
         return decoding.controls(inputs.audible_tags(), expected)
 
     @cached_property

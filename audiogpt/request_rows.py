@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
 
 import numpy as np
 
 from audiogpt.artists import RankedArtists, rank_artists, rank_track_artists
 from audiogpt.audio.embedding import track_row
 from audiogpt.config import AudioGPTConfig
+from audiogpt.length import Audible
 from audiogpt.listening import Listening
 from audiogpt.request import BRANCH_NAMES, CaptionRequest, HeardTag
 from audiogpt.rows import ItemRows, tag_token_ids
@@ -23,14 +23,6 @@ from audiogpt.tokenizer import CaptionTokenizer
 TRAINED_AUDIO_ROWS = 10
 # Beyond this many segments neighbours are averaged: an hour of music stays a small picture.
 MAX_AUDIO_ROWS = 240
-
-
-class Audible(TypedDict):
-    """What the model hears of a request: its tags, and whether it has sound and artists."""
-
-    tags: list[tuple[str, float]]
-    audio: bool
-    artists: bool
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from test_length import MODEL as LENGTHS
 from test_length import TOKENIZER
 
+from audiogpt.audio.embedding import WIDTHS
 from audiogpt.checkpoints import from_pretrained, save_pretrained
 from audiogpt.config import AudioGPTConfig
 from audiogpt.context import FeatureRows
@@ -26,7 +27,9 @@ from audiogpt.training.captioning import write_captions
 from audiogpt.training.collate import Collator
 from audiogpt.training.dataset import make_example, text_controls
 from audiogpt.training.losses import CaptioningLoss, caption_log_probabilities
+from audiogpt.training.options import AUDIO_EMBEDDINGS
 from audiogpt.training.teachers import adopt
+from audiogpt.training.training_commands import CHOICES
 from audiogpt.training.views import View
 
 NAMES = ("words", "coverage")
@@ -110,6 +113,11 @@ def test_checkpoints_keep_their_controls(tmp_path) -> None:
     assert torch.equal(fresh.controls, before)
     adopt(fresh, model)
     assert torch.equal(fresh.controls, model.controls)
+
+
+def test_the_command_line_offers_what_there_is() -> None:
+    assert CHOICES["controls"] == tuple(CENTRES)  # written out there, so that --help loads no torch
+    assert set(AUDIO_EMBEDDINGS) == set(WIDTHS)
 
 
 def test_settings_ask_for_words_and_coverage() -> None:

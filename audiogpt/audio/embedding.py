@@ -6,6 +6,7 @@ it from that name.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -68,7 +69,7 @@ class AudioEmbedding(Protocol):
         ...
 
 
-class _PatchEmbedding:
+class _PatchEmbedding(ABC):
     """What the musicnn networks' embeddings share: rows for patches of 2.992 s without overlap.
 
     Sound after the last whole patch is dropped, as the original does; a clip shorter than one
@@ -98,8 +99,9 @@ class _PatchEmbedding:
                 rows = self._rows(self._logmel(tensor))  # (b, width)
             yield EmbeddedAudio(rows.cpu().numpy(), patch_times(first, len(rows)))
 
+    @abstractmethod
     def _rows(self, logmel: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
+        """Log-mels (b, 187, 96) -> rows (b, width)."""
 
 
 class MusicnnVGGEmbedding(_PatchEmbedding):

@@ -13,7 +13,7 @@ from audiogpt.captions import read_caption
 from audiogpt.controls import control_features
 from audiogpt.decoding import decode_all, steer
 from audiogpt.guidance import wants_guidance
-from audiogpt.length import LengthModel, length_gains
+from audiogpt.length import Audible, LengthModel, expected_words, length_gains
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
 from audiogpt.reranking import rerank
@@ -55,16 +55,11 @@ def write_captions(
     for start in range(0, len(examples), batch_size):
         batch = examples[start : start + batch_size]
         tags = [_tags(example, tokenizer) for example in batch]
-        gains = [
-            _gains(example, some, decoding, lengths)
-            for example, some in zip(batch, tags, strict=True)
-        ]
+        audible = [_audible(example, some) for example, some in zip(batch, tags, strict=True)]
+        gains = [length_gains(decoding, lengths, **heard) for heard in audible]
         controls = control_features(
             model.config.controls,
-            [
-                decoding.controls(some, _expected(example, some, lengths))
-                for example, some in zip(batch, tags, strict=True)
-            ],
+            [decoding.controls(heard["tags"], expected_words(lengths, heard)) for heard in audible],
         )
         with torch.inference_mode():
             rows = to_device(collate.rows(batch), model.device)
@@ -135,27 +130,9 @@ def _artists(example: Example) -> int:
     return sum(share > 0 for share in shares)
 
 
-def _gains(
-    example: Example,
-    tags: Sequence[tuple[str, float]],
-    decoding: Decoding,
-    lengths: LengthModel | None,
-) -> np.ndarray | None:
-    return length_gains(
-        decoding, lengths, tags, audio=_has_audio(example), artists=_artists(example) > 0
-    )
-
-
-def _expected(
-    example: Example, tags: Sequence[tuple[str, float]], lengths: LengthModel | None
-) -> float | None:
-    if lengths is None:
-        return None
-    return lengths.expected(tags, audio=_has_audio(example), artists=_artists(example) > 0)
-
-
-def _has_audio(example: Example) -> bool:
-    return example.audio is not None or "audio" in (example.features or {})
+def _audible(example: Example, tags: Sequence[tuple[str, float]]) -> Audible:
+    audio = example.audio is not None or "audio" in (example.features or {})
+    return Audible(tags=tags, audio=audio, artists=_artists(example) > 0)
 
 
 def _tags(example: Example, tokenizer: CaptionTokenizer) -> list[tuple[str, float]]:

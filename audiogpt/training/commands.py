@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiogpt.training import behaviour_command, training_commands
+from audiogpt.training.options import AUDIO_EMBEDDINGS
 
 if TYPE_CHECKING:
     from audiogpt.training.evaluation import Prediction
@@ -31,8 +32,8 @@ def _add_prepare(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument("--embeddings", type=Path, required=True, help="folder to write .npz into")
     parser.add_argument(
         "--audio_embedding",
-        choices=training_commands.CHOICES["audio_embedding"],
-        default="musicnn-pooled",
+        choices=AUDIO_EMBEDDINGS,
+        default=AUDIO_EMBEDDINGS[0],
         help="which embedding (train-small takes the same)",
     )
     parser.set_defaults(run=_prepare)

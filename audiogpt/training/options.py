@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+AUDIO_EMBEDDINGS = ("musicnn-pooled", "musicnn-vgg")  # those that ship with the program
+
 
 @dataclass(frozen=True, kw_only=True)
 class OpenDataOptions:
@@ -54,11 +56,9 @@ class OpenDataOptions:
             raise ValueError("start_share is a share in [0, 1) of the weights of --start.")
         if self.only and (self.start is None or self.weight_decay):
             raise ValueError("--only needs --start, and --weight_decay 0 so that the rest stays.")
-        if self.audio_embedding not in ("musicnn-pooled", "musicnn-vgg"):
-            raise ValueError(
-                "audio_embedding must be musicnn-pooled or musicnn-vgg, not "
-                f"{self.audio_embedding!r}."
-            )
+        if self.audio_embedding not in AUDIO_EMBEDDINGS:
+            known = " or ".join(AUDIO_EMBEDDINGS)
+            raise ValueError(f"audio_embedding must be {known}, not {self.audio_embedding!r}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import torch
 from transformers import set_seed
 
 from audiogpt.checkpoints import from_pretrained, read_lengths
-from audiogpt.length import LengthModel
+from audiogpt.length import Audible, LengthModel, expected_words
 from audiogpt.request import Decoding
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.averaging import WeightAverage
@@ -110,9 +110,7 @@ def _rewarded(
 ) -> RewardedExample:
     """A row to caption, asked for what captions of such tags are asked for in use."""
     tags = tuple((tag, 1.0) for tag in pair.tags)
-    expected = None
-    if lengths is not None:
-        expected = lengths.expected(tags, audio=False, artists=False)
+    expected = expected_words(lengths, Audible(tags=tags, audio=False, artists=False))
     example = make_example(View(title="", description="", tags=tags), tokenizer, {})
     return RewardedExample(
         example=replace(example, controls=decoding.controls(tags, expected)),

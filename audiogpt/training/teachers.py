@@ -27,10 +27,8 @@ class Teachers:
         if not models:
             raise ValueError("Distillation needs at least one teacher.")
         self.models = tuple(models)
-        if (
-            len({(m.config.vocab_size, m.config.branch_names, m.config.controls) for m in models})
-            > 1
-        ):
+        kinds = {(m.config.vocab_size, m.config.branch_names, m.config.controls) for m in models}
+        if len(kinds) > 1:
             raise ValueError("All teachers need the same vocabulary, branches and controls.")
 
     @classmethod
@@ -53,9 +51,8 @@ class Teachers:
         total = None
         for model in self.models:
             model.to(tokens.device)
-            p = (
-                model(tokens, model.encode(given, controls=controls)).float().softmax(-1)
-            )  # (B, T, V)
+            context = model.encode(given, controls=controls)
+            p = model(tokens, context).float().softmax(-1)  # (B, T, V)
             total = p if total is None else total + p
         assert total is not None
         return total / len(self.models), known

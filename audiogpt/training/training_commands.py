@@ -7,7 +7,12 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from audiogpt.training.options import OpenDataOptions, PolishOptions, PublishedOptions
+from audiogpt.training.options import (
+    AUDIO_EMBEDDINGS,
+    OpenDataOptions,
+    PolishOptions,
+    PublishedOptions,
+)
 
 CHOICES = {
     "gpt_model_type": ("gpt", "random"),
@@ -16,7 +21,7 @@ CHOICES = {
     "fusion": ("sum", "gated", "meshed"),
     "select": ("cider", "loss"),
     "controls": ("words", "coverage"),
-    "audio_embedding": ("musicnn-pooled", "musicnn-vgg"),
+    "audio_embedding": AUDIO_EMBEDDINGS,
 }
 HELP = {
     "features_path": "HDF5 file: <id>_features of images, or <id>_audio and <id>_tags of playlists",
