@@ -107,6 +107,19 @@ def test_composed_sentences_use_every_tag() -> None:
         assert text.endswith(".")
 
 
+def test_the_heaviest_tags_name_the_piece_and_lead_it() -> None:
+    dice = random.Random(4)
+    weights = {"country": 0.3, "jazz": 0.8, "drums": 0.4, "flute": 0.7, "steady beat": 0.9}
+    for _ in range(50):
+        tags = dice.sample(sorted(weights), len(weights))
+        text = " ".join(compose(tags, dice, weights)).lower()
+        assert text.index("jazz") < text.index("country"), text
+        assert text.index("flute") < text.index("drums") < text.index("steady beat"), text
+        assert "there is drums" not in text
+        title = compose_title(tags, dice, weights)
+        assert ("Jazz" in title) or title == "Flute and Drums", title
+
+
 def test_titles_have_two_to_eight_words() -> None:
     dice = random.Random(1)
     for tags in (

@@ -7,7 +7,8 @@ somebody types: the wording varies, the tags are copied as they stand.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 from audiogpt.training.tag_kinds import by_kind
 from audiogpt.words import all_words, word_set
@@ -23,7 +24,7 @@ CLOSINGS = (
     "that is what gives it its character",
     "it stays true to this from start to finish",
 )
-PIECES = ("song", "piece", "track", "piece of music")
+PIECES = ("song", "piece", "track")
 _MASS = word_set(
     "percussion brass music drumming singing rapping strumming scratching clapping humming bass "
     "accompaniment guitar piano strings beatboxing reverb shouting talking speaking speech"
@@ -32,6 +33,16 @@ _STYLE_NOUNS = word_set(
     "ballad waltz march score lullaby anthem hymn carol polka tango opera song music soundtrack "
     "symphony "
     "tune groove study"
+)
+_ADJECTIVES = word_set(
+    "classical electronic electro ambient experimental acoustic orchestral cinematic alternative "
+    "baroque medieval symphonic choral psychedelic progressive industrial minimalist latin celtic "
+    "indian arabic spanish african chinese japanese turkish irish mexican christian regional world "
+    "funky jazzy bluesy folky indie"
+)
+_PROPER = re.compile(
+    r"\b(indian|arabic|spanish|african|chinese|japanese|turkish|irish|mexican|christian|christmas|"
+    r"celtic|latin|hindustani|english|french|italian|russian|american)\b"
 )
 
 
@@ -65,16 +76,28 @@ def _is_plural(tag: str) -> bool:
     return last.endswith("s") and not last.endswith("ss")
 
 
+def _there(things: Sequence[str]) -> str:
+    """`there is a flute and drums`, `there are drums and a flute`."""
+    return f"there {'are' if _is_plural(things[0]) else 'is'} {listed(things)}"
+
+
 def sentence(text: str) -> str:
-    """Capital first letter and a full stop."""
+    """Capital first letter, capitals for names of peoples, and a full stop."""
+    text = _PROPER.sub(lambda name: name[0].capitalize(), text)
     return text[:1].upper() + text[1:] + "."
 
 
-def compose(tags: Sequence[str], dice: random.Random) -> tuple[str, ...]:
-    """Sentences that use every tag once; `()` for no tags."""
+def compose(
+    tags: Sequence[str], dice: random.Random, weights: Mapping[str, float] | None = None
+) -> tuple[str, ...]:
+    """Sentences that use every tag once; `()` for no tags.
+
+    Of each kind the tags of most weight come first: they name the piece and take the lead.
+    """
     kinds = by_kind(tags)
     for kind in kinds.values():
-        dice.shuffle(kind)
+        heaviest_first(kind, dice, weights)
+    kinds["instrument"] = beats_last(kinds["instrument"])
     parts = [_opening(kinds, dice)]
     rest = [_instruments(kinds, dice), _voices(kinds, dice), _moods(kinds, dice)]
     rest += [_tempo(kinds, dice), *_others(kinds, dice)]
@@ -88,9 +111,23 @@ def compose(tags: Sequence[str], dice: random.Random) -> tuple[str, ...]:
     return tuple(sentence(part) for part in said)
 
 
+def heaviest_first(
+    tags: list[str], dice: random.Random, weights: Mapping[str, float] | None
+) -> None:
+    """Sort in place by weight (1 where none is known), equals in a drawn order."""
+    dice.shuffle(tags)
+    if weights:
+        tags.sort(key=lambda tag: -weights.get(tag, 1.0))
+
+
 def _take(kinds: dict[str, list[str]], kind: str, count: int) -> list[str]:
     taken, kinds[kind] = kinds[kind][:count], kinds[kind][count:]
     return taken
+
+
+def _take_one(kinds: dict[str, list[str]], kind: str, tag: str) -> str:
+    kinds[kind].remove(tag)
+    return tag
 
 
 def _is_plain(tag: str) -> bool:
@@ -110,6 +147,8 @@ def _opening(kinds: dict[str, list[str]], dice: random.Random) -> str:
     head = genre[0] if genre else ""
     whole = head.split()[-1] in _STYLE_NOUNS if head else False
     words = [*([", ".join(moods)] if moods else []), *era, *([head] if head else [])]
+    if "instrumental" in kinds["voice"] and piece != "song" and not whole and dice.random() < 0.7:
+        words.insert(len(words) - bool(head), _take_one(kinds, "voice", "instrumental"))
     phrase = " ".join([*words, *([] if whole and head.split()[-1] != "music" else [piece])])
     if whole and head.endswith("music"):
         phrase = " ".join([*words, "piece"])
@@ -125,6 +164,7 @@ def _opening(kinds: dict[str, list[str]], dice: random.Random) -> str:
     if kinds["instrument"] and dice.random() < 0.4:
         some = [noun(tag) for tag in _take(kinds, "instrument", dice.randint(1, 4))]
         joint = dice.choice(("with", "featuring", "built on", "led by"))
+        joint = "with" if joint == "led by" and is_beat(some[0]) else joint
         return f"{opening} {joint} {listed(some)}"
     if len(kinds["tempo"]) == 1 and dice.random() < 0.5:
         tempo = _take(kinds, "tempo", 1)[0]
@@ -133,16 +173,26 @@ def _opening(kinds: dict[str, list[str]], dice: random.Random) -> str:
     return opening
 
 
+def is_beat(tag: str) -> bool:
+    """Whether a tag is a beat or a rhythm, which lead nothing."""
+    return tag.endswith(("beat", "beats", "rhythm"))
+
+
+def beats_last(tags: Sequence[str]) -> list[str]:
+    """Beats lead nothing: they come after what plays over them."""
+    return sorted(tags, key=is_beat)
+
+
 def _instruments(kinds: dict[str, list[str]], dice: random.Random) -> str:
     tags = [noun(tag) for tag in _take(kinds, "instrument", 99)]
     if not tags:
         return ""
-    tags.sort(key=lambda tag: tag.endswith(("beat", "beats", "rhythm")))  # these lead nothing
+    beats = [tag for tag in tags if is_beat(tag)]
     it = dice.choice(("it", "the song", "the arrangement", "the piece"))
     forms = [
         f"{it} features {listed(tags)}",
         f"one hears {listed(tags)}",
-        f"there is {listed(tags)}",
+        _there(tags),
         f"{it} is built around {listed(tags)}",
     ]
     if len(tags) >= 2:
@@ -153,7 +203,13 @@ def _instruments(kinds: dict[str, list[str]], dice: random.Random) -> str:
             f"{tags[0]} take{s} the lead, accompanied by {many}",
             f"{it} combines {listed(tags)}",
         ]
-    if len(tags) == 1:
+    if len(tags) > 1 == len(beats):
+        s = "" if len(tags) > 2 or _is_plural(tags[0]) else "s"
+        forms += [
+            f"{listed(tags[:-1])} play{s} over {beats[0]}",
+            f"{it} features {listed(tags[:-1])} over {beats[0]}",
+        ] * 2
+    if len(tags) == 1 and not beats:
         s = "" if _is_plural(tags[0]) else "s"
         forms += [f"{tags[0]} carr{'y' if not s else 'ies'} the melody", f"{tags[0]} stand{s} out"]
     return dice.choice(forms)
@@ -169,7 +225,7 @@ def _voices(kinds: dict[str, list[str]], dice: random.Random) -> str:
         parts.append(
             dice.choice(
                 (
-                    f"there is {listed(heard)}",
+                    _there(heard),
                     f"{listed(heard)} can be heard",
                     f"it features {listed(heard)}",
                 )
@@ -178,11 +234,7 @@ def _voices(kinds: dict[str, list[str]], dice: random.Random) -> str:
     if plain:
         parts.append(dice.choice(("it is instrumental", "the music is instrumental")))
     if absent:
-        parts.append(
-            f"there are {listed(absent, 'and')}"
-            if "s" in absent[0][-1]
-            else f"there is {listed(absent)}"
-        )
+        parts.append(_there(absent))
     return " and ".join(parts[:1]) + "".join(f", and {part}" for part in parts[1:])
 
 
@@ -210,9 +262,13 @@ def _tempo(kinds: dict[str, list[str]], dice: random.Random) -> str:
     )
 
 
+def _genre_noun(genre: str) -> str:
+    return f"{genre} music" if genre.split()[-1] in _ADJECTIVES else genre
+
+
 def _others(kinds: dict[str, list[str]], dice: random.Random) -> list[str]:
     parts = []
-    if genres := _take(kinds, "genre", 99):
+    if genres := [_genre_noun(tag) for tag in _take(kinds, "genre", 99)]:
         parts.append(
             dice.choice(
                 (

@@ -23,6 +23,9 @@ GENRES = word_set(
     rocky dance christmas christian spanish mexican regional chinese japanese turkish
     irish chillout oldies classic acoustic"""
 )
+_GENRE_PHRASES = frozenset(
+    ("big band", "drum and bass", "new age", "easy listening", "boogie woogie", "trip hop")
+)
 MOODS = word_set(
     """happy sad mellow calm calming relaxing relaxed energetic passionate emotional groovy
     exciting romantic cheerful joyful easygoing soulful lively youthful intense fun
@@ -68,13 +71,13 @@ def kind_of(tag: str) -> str:
     words = set(re.findall(r"[a-z0-9&'-]+", tag.lower())) | set(all_words(tag))
     last = tag.lower().split()[-1] if tag.split() else ""
     checks = (
-        ("genre", last in GENRES and last not in MOODS),
+        ("genre", tag.lower() in _GENRE_PHRASES or (last in GENRES and last not in MOODS)),
         ("era", bool(_ERA.search(tag.lower()))),
         ("quality", bool(_QUALITY.search(tag.lower()))),
         ("voice", bool(_VOICE.search(tag.lower()))),
         ("instrument", bool(words & INSTRUMENTS or words & _SOUNDS)),
         ("tempo", bool(_TEMPO.search(tag.lower()))),
-        ("genre", bool(words & GENRES) or tag.lower() in ("big band", "drum and bass")),
+        ("genre", bool(words & GENRES)),
         ("mood", bool(words & MOODS)),
     )
     return next((kind for kind, holds in checks if holds), "other")

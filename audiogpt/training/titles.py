@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from audiogpt.training.compose import beats_last, heaviest_first
 from audiogpt.training.tag_kinds import by_kind, kind_of
 from audiogpt.words import all_words, word_set
 
@@ -34,15 +35,16 @@ def title_case(text: str) -> str:
     return " ".join(cased)
 
 
-def compose_title(tags: Sequence[str], dice: random.Random) -> str:
-    """A title from mood, genre and instrument tags; a neutral one where nothing fits."""
+def compose_title(
+    tags: Sequence[str], dice: random.Random, weights: Mapping[str, float] | None = None
+) -> str:
+    """A title from the mood, genre and instruments of most weight; neutral where nothing fits."""
     kinds = by_kind(tag for tag in tags if len(tag.split()) <= 3)
-    mood = _short(kinds["mood"], dice)
-    genre = _short(kinds["genre"], dice)
-    instruments = [_core(tag) for tag in kinds["instrument"]]
-    dice.shuffle(instruments)
-    instrument = instruments[0] if instruments else ""
-    other = _short(kinds["other"], dice)
+    for kind in kinds.values():
+        heaviest_first(kind, dice, weights)
+    mood, genre, other = ("".join(kinds[kind][:1]) for kind in ("mood", "genre", "other"))
+    instruments = [_core(tag) for tag in beats_last(kinds["instrument"])]
+    instrument = "".join(instruments[:1])
     choices: list[tuple[str, ...]] = []
     if mood and genre and instrument:
         choices += [(mood, genre, "with", instrument), (mood, instrument, genre)]
@@ -64,10 +66,6 @@ def compose_title(tags: Sequence[str], dice: random.Random) -> str:
     if len(once) < 2:
         once.append("piece")
     return title_case(" ".join(once[:8]))
-
-
-def _short(tags: list[str], dice: random.Random) -> str:
-    return dice.choice(tags) if tags else ""
 
 
 def _first(tags: Sequence[str]) -> str:

@@ -175,8 +175,9 @@ def _composed_view(pair: Pair, dice: random.Random) -> View:
     if not told:
         tags[0] = (chosen[0], 1.0)
         told = [chosen[0]]
-    title = compose_title(told, dice)
-    sentences = fit_length(compose(told, dice))
+    weights = dict(tags)
+    title = compose_title(told, dice, weights)
+    sentences = fit_length(compose(told, dice, weights))
     return View(title=title, description=" ".join(sentences), tags=tuple(tags))
 
 
@@ -221,7 +222,7 @@ def _audio_view(pair: Pair, dice: random.Random) -> View:
 def _heard_view(pair: Pair, clip: str, dice: random.Random) -> View:
     """As a user meets it: the tagger's tags at their confidences, some moved, removed or added.
 
-    The tags lead; of what only the audio tells, moods and some instruments are added.
+    The surest tags lead; of what only the audio tells, moods and some instruments are added.
     """
     heard = [tag for tag in pair.heard[clip] if tag[1] >= 0.2 and dice.random() < 0.9]
     tags = [
@@ -236,10 +237,11 @@ def _heard_view(pair: Pair, clip: str, dice: random.Random) -> View:
     more = [fact for fact in known if not words & set(all_words(fact))]
     told = list(dict.fromkeys(told))[:7]
     told += more[: max(dice.choice((0, 1, 2)), 2 - len(told))]
+    weights = dict.fromkeys(more, 0.5) | dict(tags)
     dice.shuffle(tags)
     return View(
-        title=compose_title(told, dice),
-        description=" ".join(fit_length(compose(told, dice))),
+        title=compose_title(told, dice, weights),
+        description=" ".join(fit_length(compose(told, dice, weights))),
         tags=tuple(tags),
         audio=clip,
     )
