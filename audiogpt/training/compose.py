@@ -34,16 +34,16 @@ _STYLE_NOUNS = word_set(
     "symphony "
     "tune groove study"
 )
-_ADJECTIVES = word_set(
+_PEOPLES = word_set(
+    "indian arabic spanish african chinese japanese turkish irish mexican christian celtic latin "
+    "hindustani english french italian russian american"
+)
+_ADJECTIVES = _PEOPLES | word_set(
     "classical electronic electro ambient experimental acoustic orchestral cinematic alternative "
-    "baroque medieval symphonic choral psychedelic progressive industrial minimalist latin celtic "
-    "indian arabic spanish african chinese japanese turkish irish mexican christian regional world "
-    "funky jazzy bluesy folky indie"
+    "baroque medieval symphonic choral psychedelic progressive industrial minimalist regional "
+    "world funky jazzy bluesy folky indie"
 )
-_PROPER = re.compile(
-    r"\b(indian|arabic|spanish|african|chinese|japanese|turkish|irish|mexican|christian|christmas|"
-    r"celtic|latin|hindustani|english|french|italian|russian|american)\b"
-)
+_PROPER = re.compile(rf"\b({'|'.join(sorted(_PEOPLES | {'christmas'}))})\b")
 
 
 def article(phrase: str) -> str:
@@ -125,11 +125,6 @@ def _take(kinds: dict[str, list[str]], kind: str, count: int) -> list[str]:
     return taken
 
 
-def _take_one(kinds: dict[str, list[str]], kind: str, tag: str) -> str:
-    kinds[kind].remove(tag)
-    return tag
-
-
 def _is_plain(tag: str) -> bool:
     """Whether a mood or genre reads well before a noun."""
     return len(tag.split()) == 1 or not set(all_words(tag)) & _STYLE_NOUNS
@@ -148,7 +143,8 @@ def _opening(kinds: dict[str, list[str]], dice: random.Random) -> str:
     whole = head.split()[-1] in _STYLE_NOUNS if head else False
     words = [*([", ".join(moods)] if moods else []), *era, *([head] if head else [])]
     if "instrumental" in kinds["voice"] and piece != "song" and not whole and dice.random() < 0.7:
-        words.insert(len(words) - bool(head), _take_one(kinds, "voice", "instrumental"))
+        kinds["voice"].remove("instrumental")
+        words.insert(len(words) - bool(head), "instrumental")
     phrase = " ".join([*words, *([] if whole and head.split()[-1] != "music" else [piece])])
     if whole and head.endswith("music"):
         phrase = " ".join([*words, "piece"])
