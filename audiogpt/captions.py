@@ -21,7 +21,7 @@ from audiogpt.artists import (
 from audiogpt.tokenizer import DESCRIPTION, END_OF_TEXT, REPLACEMENT, TITLE, CaptionTokenizer
 from audiogpt.trace import Word
 
-# The published code's ways to write a caption, and the marker that it puts before each.
+# The ways to write a caption in training, and the marker that the published code puts before each.
 ADDED_MARKER = {
     "standard": "",
     "title_only": f"{TITLE} ",
@@ -79,16 +79,18 @@ def read_caption(
     """The caption that token ids spell, up to the end token; an unfinished one is read as far as
     it goes.
 
-    `artists` are names by rank. With `text_format="published"` the result is the published code's,
-    repeated words and all; `formatting` is the switch of that name in params.json. `exact=False`
-    keeps out of that what no reader wants: artists are replaced as whole tokens, by their names as
-    given or a neutral word, and a caption without any marker is a description instead of nothing.
+    `artists` are names by rank; `formatting` is what the captions of training had
+    (`audiogpt.training.annotations.formatted`, in PlayNTell's params.json under that name). With
+    `text_format="published"` the result is the published code's, repeated words and all.
+    `exact=False` keeps out of that what no reader wants: artists are replaced as whole tokens, by
+    their names as given or a neutral word, and a caption without any marker is a description
+    instead of nothing.
     Raises ValueError for unknown formats.
     """
     if formatting not in FORMATTINGS:
         raise ValueError(f"formatting must be one of {', '.join(FORMATTINGS)}, not {formatting!r}.")
     if text_format == "own":
-        return _read_own(tokenizer, ids, artists)
+        return _read_own(tokenizer, ids, artists, formatting)
     if text_format != "published":
         raise ValueError(f"text_format must be own or published, not {text_format!r}.")
     return _read_published(tokenizer, ids, artists, formatting, exact)
@@ -117,12 +119,20 @@ def split_caption(text: str) -> tuple[str, str]:
     return title, description
 
 
-def _read_own(tokenizer: CaptionTokenizer, ids: Sequence[int], artists: Sequence[str]) -> Caption:
+def _read_own(
+    tokenizer: CaptionTokenizer, ids: Sequence[int], artists: Sequence[str], formatting: str
+) -> Caption:
     text, owners = _own_text(tokenizer, ids)
+    if formatting == "delimiter" and (at := text.find(DELIMITER)) >= 0:
+        end = at + len(DELIMITER)
+        between = [(owners[at][0], owners[end - 1][1])] * len(DESCRIPTION)
+        text = text[:at] + DESCRIPTION + text[end:]
+        owners = [*owners[:at], *between, *owners[end:]]
     if TITLE not in text and text.strip():
         # Without its marker, what stands before the description is the title; failing both, the
-        # text is a description.
-        marker = f"{TITLE} " if DESCRIPTION in text else f"{DESCRIPTION} "
+        # text is what the model was trained to write, by default a description.
+        titled = DESCRIPTION in text or formatting in ("title_only", "delimiter")
+        marker = f"{TITLE} " if titled else f"{DESCRIPTION} "
         text, owners = marker + text, [owners[0]] * len(marker) + owners
     missing: list[int] = []
     words: list[Word] = []

@@ -94,7 +94,7 @@ class AudioGPTConfig:
     layer_norm_eps: float = 1e-5
     published_padding: bool = False
     text_format: str = "own"
-    formatting: str = "standard"  # of published captions, see audiogpt.captions
+    formatting: str = "standard"  # of the captions it was trained on, see audiogpt.captions
     audio_embedding: str = "musicnn-vgg"
     audio_rows: str = "segments"
     controls: tuple[str, ...] = ()

@@ -37,7 +37,7 @@ from audiogpt.request import (
 from audiogpt.request_rows import Inputs, prepare_inputs, weighted_heard
 from audiogpt.reranking import rerank
 from audiogpt.rows import collate
-from audiogpt.tags import VECTORS_FILE, TagTable
+from audiogpt.tags import TagTable
 from audiogpt.token_words import TokenWords
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.trace import Trace, compute_trace, shapley_values
@@ -99,7 +99,7 @@ class Captioner:
         return cls(
             checkpoints.from_pretrained(folder, device=device),
             CaptionTokenizer.from_folder(folder),
-            tag_table=TagTable.load(folder) if (folder / VECTORS_FILE).is_file() else None,
+            tag_table=TagTable.find(folder),
             lengths=checkpoints.read_lengths(folder),
             name=folder.name,
             sha256=checkpoints.checkpoint_hash(folder),

@@ -138,6 +138,11 @@ class TagTable:
         return cls(words, tensors[VECTORS_KEY])
 
     @classmethod
+    def find(cls, folder: Path) -> TagTable | None:
+        """The folder's table, None where it has none; ValueError where it is not readable."""
+        return cls.load(folder) if (folder / VECTORS_FILE).is_file() else None
+
+    @classmethod
     def from_published(cls, path: str | Path) -> TagTable:
         """Read `discogs_tags_embeddings.npy`, a pickled dict word -> (300,) float32.
 

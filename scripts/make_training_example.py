@@ -4,8 +4,11 @@
 
 - ``FOLDER/coco/annotations/captions_train.json`` and ``captions_val.json`` with
   ``FOLDER/coco/detections.hdf5``: images with a few detections of width 2048 each;
-- ``FOLDER/playlists/annotations/splits/{train,val,test}.json`` and ``playlist2artists.json`` with
-  ``FOLDER/playlists/features.hdf5``: playlists with tracks (256 numbers each) and tags (300).
+- ``FOLDER/playlists/annotations/splits/{train,val,test}.json``, ``playlist2artists.json``,
+  ``playlist2tracks.json`` and ``playlist2tags.json`` with ``FOLDER/playlists/features.hdf5``
+  (per playlist, as published: its tracks with 256 numbers each, its tags with 300) and
+  ``FOLDER/playlists/tracks.hdf5`` (per track, as ``extract-features`` writes it). `train` takes
+  either file; with the second it reads tags as text.
 
 The features are noise around one centre per thing named in the caption, so that a model can learn
 to name it. The numbers mean nothing else.
@@ -63,23 +66,33 @@ def write_playlists(folder: Path, *, playlists: int, seed: int = 0) -> None:
     dice, noise = random.Random(seed), np.random.default_rng(seed)
     audio, tags = centres(GENRES, 256, seed), centres(GENRES, 300, seed + 1)
     splits: dict[str, list] = {"train": [], "val": [], "test": []}
-    artists_of: dict[str, list[str]] = {}
+    tables: dict[str, dict[str, list[str]]] = {"artists": {}, "tracks": {}, "tags": {}}
     (folder / "annotations" / "splits").mkdir(parents=True, exist_ok=True)
-    with h5py.File(folder / "features.hdf5", "w") as file:
+    with (
+        h5py.File(folder / "features.hdf5", "w") as file,
+        h5py.File(folder / "tracks.hdf5", "w") as by_track,
+    ):
         for number in range(playlists):
             key, genre = f"playlist{number}", dice.choice(GENRES)
             tracks = dice.randint(4, 8)
             leader, other = dice.sample(ARTISTS, 2)
-            artists_of[key] = [leader if dice.random() < 0.7 else other for _ in range(tracks)]
+            names = [leader if dice.random() < 0.7 else other for _ in range(tracks)]
+            tables["artists"][key], tables["tags"][key] = names, [genre]
+            tables["tracks"][key] = [f"{key}-track{track}" for track in range(tracks)]
             split = {3: "val", 4: "test"}.get(number % 5, "train")
             caption = f"<title> {genre} for you <description> the best {genre} by {leader} and more"
             splits[split].append({"playlist_id": key, "caption": caption})
-            file[f"{key}_audio"] = audio[genre] + 0.3 * noise.normal(size=(tracks, 256))
+            rows = audio[genre] + 0.3 * noise.normal(size=(tracks, 256))
+            file[f"{key}_audio"] = rows
+            for track, row in zip(tables["tracks"][key], rows, strict=True):
+                by_track[track] = row[None].astype(np.float32)  # (segments, width): one segment
             file[f"{key}_tags"] = tags[genre][None] + 0.1 * noise.normal(size=(1, 300))
     for name, entries in splits.items():
         path = folder / "annotations" / "splits" / f"{name}.json"
         path.write_text(json.dumps(entries, indent=1))
-    (folder / "annotations" / "playlist2artists.json").write_text(json.dumps(artists_of, indent=1))
+    for name, table in tables.items():
+        path = folder / "annotations" / f"playlist2{name}.json"
+        path.write_text(json.dumps(table, indent=1))
 
 
 def main() -> None:

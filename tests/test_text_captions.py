@@ -172,6 +172,27 @@ def test_parsing_as_published(text: str, parts: tuple[str, str]) -> None:
     assert split_caption(text) == parts
 
 
+@pytest.mark.parametrize(
+    ("formatting", "text", "title", "description"),
+    [
+        ("title_only", "some drums", "some drums", ""),
+        ("description_only", "a ballad.", "", "a ballad."),
+        ("delimiter", "some drums <delimiter> a ballad, by artist0.", "some drums",
+         "a ballad, by Daft Punk."),
+        ("delimiter", "some drums, not yet", "some drums, not yet", ""),
+    ],
+)  # fmt: skip
+def test_captions_are_read_as_they_were_written_in_training(
+    tokenizer: CaptionTokenizer, formatting: str, text: str, title: str, description: str
+) -> None:
+    ids = tokenizer.encode(text)
+    caption = read_caption(tokenizer, ids, artists=NAMES, formatting=formatting)
+    assert (caption.title, caption.description) == (title, description)
+    for word in caption.words:
+        if "Daft" not in word.text:
+            assert tokenizer.decode(ids[word.start : word.end]).strip() == word.text
+
+
 @pytest.mark.parametrize("wrong", [{"text_format": "free"}, {"formatting": "rhymes"}])
 def test_unknown_formats_are_refused(tokenizer: CaptionTokenizer, wrong: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="must be"):

@@ -6,20 +6,26 @@ import json
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import EXAMPLES, ROOT
 from safetensors.torch import load_file
 from transformers import BertConfig, BertModel, BertTokenizerFast, GPT2Config, GPT2LMHeadModel
 
 from audiogpt.checkpoints import from_pretrained
 from audiogpt.cli import main
+from audiogpt.config import BranchConfig
+from audiogpt.pipeline import Captioner
+from audiogpt.request import Artist, CaptionRequest, Tag, Track
+from audiogpt.tags import TagTable
 from audiogpt.training.annotations import formatted, read_annotations
 from audiogpt.training.bertscore import bert_scores
+from audiogpt.training.features import FeatureFile
 from audiogpt.training.options import PublishedOptions
 from audiogpt.training.published_data import branches, sampled
 from audiogpt.training.published_run import train_published
@@ -76,12 +82,14 @@ def test_formatting(formatting: str, text: str) -> None:
 def test_playlist_feature_and_percentage_do_what_they_say(data: Path, tmp_path: Path) -> None:
     items = read_annotations(data / "playlists" / "annotations")["train"]
     options = _options(tmp_path, data, playlist_feature="tags_artist")
-    assert [(b.name, b.width) for b in branches(options, items)] == [("tags", 300), ("artists", 10)]
+    made, embedding = branches(options, items, n_embd=16)
+    assert [(b.name, b.width) for b in made] == [("tags", 300), ("artists", 10)]
+    assert embedding is None
     few = _options(tmp_path, data, train_percentage=0.25, split_train_data=True)
     assert len(sampled(items, few)) == 6
     assert len(sampled(items, _options(tmp_path, data, train_percentage=0.25))) == 24
     with pytest.raises(ValueError, match="playlist_feature"):
-        branches(_options(tmp_path, data, playlist_feature="audio_lyrics"), items)
+        branches(_options(tmp_path, data, playlist_feature="audio_lyrics"), items, n_embd=16)
 
 
 @pytest.mark.parametrize(
@@ -103,8 +111,93 @@ def test_missing_data_is_named(tmp_path: Path, data: Path) -> None:
     empty = tmp_path / "empty.hdf5"
     h5py.File(empty, "w").close()
     options = _options(tmp_path, data, features_path=empty)
-    with pytest.raises(ValueError, match="<id>_audio, <id>_tags"):
+    with pytest.raises(ValueError, match="no <id>_audio for any"):
         train_published(options)
+
+
+def test_tracks_and_tag_names_give_the_same_sound_as_playlists(data: Path, tmp_path: Path) -> None:
+    items = read_annotations(data / "playlists" / "annotations")["train"]
+    tracks = data / "playlists" / "tracks.hdf5"
+    made, _ = branches(_options(tmp_path, data, features_path=tracks), items, n_embd=16)
+    assert [(b.name, b.rows) for b in made] == [
+        ("audio", "features"), ("tags", "text"), ("artists", "features")
+    ]  # fmt: skip
+    with (
+        FeatureFile(tracks, ["audio"]) as by_track,
+        FeatureFile(data / "playlists" / "features.hdf5", ["audio"]) as by_playlist,
+    ):
+        for item in items:
+            np.testing.assert_allclose(
+                by_track.rows(item)["audio"], by_playlist.rows(item)["audio"], atol=1e-6
+            )
+        alone = replace(items[0], key=items[0].tracks[1], tracks=())  # a song of its own
+        np.testing.assert_array_equal(
+            by_track.rows(alone)["audio"], by_track.rows(items[0])["audio"][1:2]
+        )
+        absent = replace(items[0], tracks=("nowhere",))
+        assert by_track.rows(absent) == {}
+
+
+def test_a_tag_table_gives_vectors_and_goes_with_the_checkpoint(data: Path, tmp_path: Path) -> None:
+    items = read_annotations(data / "playlists" / "annotations")["train"]
+    genres = sorted({tag for item in items for tag in item.tags})
+    vectors = np.random.default_rng(0).normal(size=(len(genres), 12)).astype(np.float32)
+    (tmp_path / "table").mkdir()
+    TagTable(genres, vectors).save(tmp_path / "table")
+    tracks = data / "playlists" / "tracks.hdf5"
+    settings = {"features_path": tracks, "tag_table": tmp_path / "table", "num_train_epochs": 1}
+    folder = train_published(_options(tmp_path, data, **settings))
+    assert from_pretrained(folder).config.branch("tags") == BranchConfig(name="tags", width=12)
+    assert TagTable.load(folder).words == tuple(genres)
+    request = CaptionRequest(tags=(Tag(text=genres[0]), Tag(text="unheard of")))
+    result = Captioner.from_pretrained(folder).caption(request)
+    assert any("unheard of" in warning for warning in result.warnings)
+    with pytest.raises(ValueError, match="width 12, the features 300"):
+        train_published(_options(tmp_path, data, tag_table=tmp_path / "table"))
+    with pytest.raises(ValueError, match="playlist_feature"):
+        train_published(_options(tmp_path, data, **settings, playlist_feature="audio"))
+    with pytest.raises(ValueError, match="no tag table"):
+        train_published(_options(tmp_path, data, tag_table=tmp_path / "nowhere"))
+
+
+@pytest.mark.slow
+def test_from_a_folder_of_songs_to_captions(tmp_path: Path, capsys) -> None:
+    """The whole way with the shipped commands: embed, annotate, train, caption."""
+    out = tmp_path / "tracks.hdf5"
+    assert main(["extract-features", str(EXAMPLES[0].parent), "--out", str(out), "--quiet"]) == 0
+    songs = [path.stem for path in EXAMPLES]
+    tables = {
+        "tracks": {"party": songs, "night": songs[:1], "day": songs[1:]},
+        "tags": {"party": ["slow waltz", "rock"], "night": ["slow waltz"], "day": ["rock"]},
+        "artists": {"party": ["Nora Lind", "Ola Berg", "Nora Lind"]},
+    }
+    (tmp_path / "splits").mkdir()
+    for name, table in tables.items():
+        (tmp_path / f"playlist2{name}.json").write_text(json.dumps(table))
+    rows = [{"playlist_id": k, "caption": f"songs for {k} by Nora Lind"} for k in tables["tracks"]]
+    for split in ("train", "val"):
+        (tmp_path / "splits" / f"{split}.json").write_text(json.dumps(rows))
+    command = (
+        f"train --features_path {out} --annotation_folder {tmp_path} --batch_size 3 --head 2 "
+        f"--n_embd 16 --decoder_layer 1 --gpt_model_type random --vocabulary 300 --longest 24 "
+        f"--num_train_epochs 2 --beam_size 2 --output {tmp_path}/runs --log_file {tmp_path}/log "
+        "--threads 1 --formatting description_only"
+    )
+    assert main(command.split()) == 0
+    folder = Path(capsys.readouterr().out.strip().splitlines()[-1])
+    captioner = Captioner.from_pretrained(folder)
+    assert (captioner.config.audio_embedding, captioner.config.audio_rows) == (
+        "musicnn-vgg", "tracks"
+    )  # fmt: skip
+    result = captioner.caption(
+        CaptionRequest(
+            tracks=tuple(Track(path=str(path)) for path in EXAMPLES[:2]),
+            tags=(Tag(text="rock"),),
+            artists=(Artist(name="Ola Berg", share=1.0),),
+        )
+    )
+    assert (result.trace.shares.mean((0, 1)) > 0).all()  # all three branches were heard
+    assert not result.title
 
 
 @pytest.mark.slow
@@ -234,7 +327,7 @@ def test_playlists_are_evaluated_on_their_splits(data: Path, tmp_path: Path, cap
     printed = capsys.readouterr().out
     assert "| CIDEr |" in printed
     assert "| BERTScore f1 |" in printed
-    assert "tag words used" not in printed  # playlists come with features, not with tags' names
+    assert "tag words used" in printed  # the annotations tell the tags' names
     rows = json.loads((tmp_path / "out.json").read_text())
     items = read_annotations(data / "playlists" / "annotations")["test"]
     assert len(rows) == len(items)

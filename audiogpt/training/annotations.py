@@ -8,6 +8,8 @@ lists of `{"playlist_id", "caption"}`, and `playlist2artists.json`, which maps a
 artists of its tracks: `[{"artist", "count"}, …]` as published, or one name per track, or a mapping
 of name to number of tracks. Captions read `<title> … <description> …`; artist names in them, as
 written or as the published code preprocesses them, become artist0, artist1, … by share.
+Two more tables may stand beside it: `playlist2tracks.json` (playlist to track ids, in the order of
+the playlist) and `playlist2tags.json` (playlist to tags, any text).
 """
 
 from __future__ import annotations
@@ -27,11 +29,13 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One image or playlist: the key of its features, its captions, and its artists."""
+    """One image or playlist: the key of its features, its captions, artists, tracks and tags."""
 
     key: str
     captions: tuple[str, ...]
     artists: RankedArtists | None = None
+    tracks: tuple[str, ...] = ()  # ids of its tracks
+    tags: tuple[str, ...] = ()
 
 
 def read_annotations(folder: Path) -> dict[str, list[Item]]:
@@ -88,6 +92,7 @@ def _read_coco(folder: Path) -> dict[str, list[Item]]:
 def _read_playlists(folder: Path) -> dict[str, list[Item]]:
     path = folder / "playlist2artists.json"
     table = _read(path) if path.is_file() else {}
+    tracks, tags = (_read_lists(folder / f"playlist2{name}.json") for name in ("tracks", "tags"))
     splits: dict[str, list[Item]] = {}
     for split in SPLITS:
         path = folder / "splits" / f"{split}.json"
@@ -100,9 +105,27 @@ def _read_playlists(folder: Path) -> dict[str, list[Item]]:
             artists = _ranked(table.get(key, ()))
             caption = mask_artists(caption, artists.names)
             caption = mask_artists(caption, [preprocess(name) for name in artists.names])
-            items.append(Item(key=key, captions=(caption,), artists=artists))
+            items.append(
+                Item(
+                    key=key,
+                    captions=(caption,),
+                    artists=artists,
+                    tracks=tracks.get(key, ()),
+                    tags=tags.get(key, ()),
+                )
+            )
         splits[split] = items
     return _checked(splits, folder)
+
+
+def _read_lists(path: Path) -> dict[str, tuple[str, ...]]:
+    """Playlist to distinct strings, in the file's order; nothing where there is no such file."""
+    if not path.is_file():
+        return {}
+    table = _read(path)
+    if not isinstance(table, dict) or not all(isinstance(value, list) for value in table.values()):
+        raise ValueError(f"{path} must map each playlist id to a list.")
+    return {str(k): tuple(dict.fromkeys(str(entry) for entry in v)) for k, v in table.items()}
 
 
 def _ranked(artists: Any) -> RankedArtists:

@@ -83,7 +83,11 @@ def write_captions(
             for rank in range(int(found.scores[item].isfinite().sum())):
                 ids = found.ids(item, rank, eos)
                 caption = read_caption(
-                    tokenizer, ids, artists=NAMES, text_format=model.config.text_format
+                    tokenizer,
+                    ids,
+                    artists=NAMES,
+                    text_format=model.config.text_format,
+                    formatting=model.config.formatting,
                 )
                 written.append(
                     Written(

@@ -17,6 +17,7 @@ from audiogpt.checkpoints import from_pretrained, read_lengths, resolve
 from audiogpt.config import AudioGPTConfig
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
+from audiogpt.tags import TagTable
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.annotations import is_playlists, read_annotations
 from audiogpt.training.captioning import NAMES, write_captions
@@ -97,7 +98,7 @@ def predict(options: EvaluationOptions) -> list[Prediction]:
     tokenizer = CaptionTokenizer.from_folder(folder)
     decoding = options.decoding or Decoding(**dict(model.config.decoding))
     if options.dataset == "playlists":
-        given = _playlists(model, tokenizer, options)
+        given = _playlists(model, tokenizer, options, TagTable.find(folder))
     else:
         rows = read_rows(options)
         examples = _examples(rows, tokenizer, options, model.config)
@@ -128,7 +129,10 @@ def predict(options: EvaluationOptions) -> list[Prediction]:
 
 
 def _playlists(
-    model: AudioGPT, tokenizer: CaptionTokenizer, options: EvaluationOptions
+    model: AudioGPT,
+    tokenizer: CaptionTokenizer,
+    options: EvaluationOptions,
+    tag_table: TagTable | None,
 ) -> list[tuple[Example, str, tuple[str, ...]]]:
     """Inputs and reference of each playlist of the split; artists go by their rank in both."""
     assert options.features is not None
@@ -145,6 +149,7 @@ def _playlists(
         tokenizer=tokenizer,
         formatting=model.config.formatting,
         longest=model.config.n_positions,
+        tag_table=tag_table,
     )
     named = re.compile(r"\bartist(\d)\b")
     return [
@@ -154,7 +159,7 @@ def _playlists(
                 lambda match: NAMES[int(match[1])],
                 spoken(references(item, model.config.formatting)[0]),
             ),
-            (),
+            item.tags,
         )
         for example, item in (pairs[: options.limit] if options.limit else pairs)
     ]

@@ -1,4 +1,9 @@
-"""Features of items from an HDF5 file: detections of images, or a playlist's tracks and tags."""
+"""Features of items: detections of images, or the sound and the tags of playlists.
+
+They come from an HDF5 file with `<key>_<suffix>` arrays per item. A playlist's sound may also come
+from its tracks, one dataset per track id as `audiogpt.audio.features` writes them, and its tags
+from a table of tag vectors.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +14,32 @@ from types import TracebackType
 import h5py
 import numpy as np
 
+from audiogpt.audio.embedding import track_row
+from audiogpt.audio.features import DONE_ATTRIBUTE, NAME_ATTRIBUTE
+from audiogpt.tags import TagTable
+from audiogpt.training.annotations import Item
+
 SUFFIXES = {"image": ("features",), "audio": ("audio", "features"), "tags": ("tags",)}
 """The dataset of an item is `<key>_<suffix>`; the first that the file has."""
 
 
 class FeatureFile:
-    """`<key>_<suffix>` arrays (R, width), or (width,) for a single row, of an HDF5 file."""
+    """`<key>_<suffix>` arrays (R, width), or (width,) for a single row, of an HDF5 file; and
+    (S, width) per track id, of which a playlist has one row each."""
 
-    def __init__(self, path: Path, branches: Iterable[str]) -> None:
-        """Raises ValueError if the file cannot be read."""
+    def __init__(
+        self, path: Path, branches: Iterable[str], *, tag_table: TagTable | None = None
+    ) -> None:
+        """`tag_table` gives the vectors of tags where the file has none of an item.
+
+        Raises ValueError if the file cannot be read.
+        """
         try:
             self.file = h5py.File(path, "r")
         except OSError as error:
             raise ValueError(f"{path} cannot be read as HDF5: {error}.") from error
-        self.path, self.branches = path, tuple(branches)
+        self.path, self.branches, self.tag_table = path, tuple(branches), tag_table
+        self.absent_tracks: set[str] = set()  # of items read so far
 
     def __enter__(self) -> FeatureFile:
         return self
@@ -35,25 +52,62 @@ class FeatureFile:
     ) -> None:
         self.file.close()
 
-    def rows(self, key: str) -> dict[str, np.ndarray]:
-        """float32 (R, width) by branch; a branch that the file lacks for this item is left out."""
+    @property
+    def embedding(self) -> str | None:
+        """The audio embedding that the file says it holds."""
+        name = self.file.attrs.get(NAME_ATTRIBUTE)
+        return None if name is None else str(name)
+
+    def rows(self, item: Item) -> dict[str, np.ndarray]:
+        """float32 (R, width) by branch; a branch of which nothing is known here is left out."""
         found = {}
         for branch in self.branches:
-            for suffix in SUFFIXES[branch]:
-                if (name := f"{key}_{suffix}") in self.file:
-                    array = np.asarray(self.file[name], np.float32)
-                    found[branch] = array[None] if array.ndim == 1 else array
-                    break
+            array = self._stored(item, branch)
+            if array is None and branch == "audio":
+                array = self._of_tracks(item)
+            elif array is None and branch == "tags" and self.tag_table is not None:
+                vectors = self.tag_table.lookup((tag, 1.0) for tag in item.tags).vectors
+                array = vectors if len(vectors) else None
+            if array is not None:
+                found[branch] = array
         return found
 
-    def widths(self, keys: Iterable[str]) -> Mapping[str, int]:
+    def has(self, branch: str, items: Iterable[Item]) -> bool:
+        """Whether the file holds anything of a branch for any of the items."""
+        return any(f"{item.key}_{s}" in self.file for item in items for s in SUFFIXES[branch])
+
+    def widths(self, items: Iterable[Item]) -> Mapping[str, int]:
         """Width of each branch, from the first item that has it; ValueError if none has."""
         widths: dict[str, int] = {}
-        for key in keys:
-            widths |= {b: rows.shape[1] for b, rows in self.rows(key).items() if b not in widths}
+        for item in items:
+            widths |= {b: rows.shape[1] for b, rows in self.rows(item).items() if b not in widths}
             if len(widths) == len(self.branches):
                 break
         if missing := [b for b in self.branches if b not in widths]:
             names = ", ".join(f"<id>_{SUFFIXES[b][0]}" for b in missing)
-            raise ValueError(f"{self.path} has no {names} for any annotated item.")
+            raise ValueError(
+                f"{self.path} has no {names} for any annotated item, nor what would stand for it "
+                "(tracks for <id>_audio, names of tags for <id>_tags)."
+            )
         return widths
+
+    def _stored(self, item: Item, branch: str) -> np.ndarray | None:
+        for suffix in SUFFIXES[branch]:
+            if (name := f"{item.key}_{suffix}") in self.file:
+                array = np.asarray(self.file[name], np.float32)
+                return array[None] if array.ndim == 1 else array
+        return None
+
+    def _of_tracks(self, item: Item) -> np.ndarray | None:
+        """A row per track (R, width); an item without a list of tracks is a track itself."""
+        tracks = item.tracks or (item.key,)
+        known = [track for track in tracks if self._whole(track)]
+        if item.tracks:
+            self.absent_tracks |= set(tracks) - set(known)
+        rows = [track_row(np.asarray(self.file[track], np.float32)) for track in known]
+        return np.stack(rows) if rows else None
+
+    def _whole(self, track: str) -> bool:
+        """Whether a track is there, and not left unfinished by an interruption."""
+        found = self.file.get(track)
+        return isinstance(found, h5py.Dataset) and bool(found.attrs.get(DONE_ATTRIBUTE, True))

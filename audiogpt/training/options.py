@@ -96,6 +96,7 @@ class PublishedOptions:
     gpt_path: str = "gpt2"  # folder or Hugging Face name of the weights for gpt_model_type gpt
     n_embd: int = 768  # with gpt_model_type random
     vocabulary: int = 8000  # of the vocabulary trained with gpt_model_type random
+    tag_table: Path | None = None  # vectors of tags by word: a checkpoint's, or the published file
     fusion: str | None = None  # meshed for images, sum for playlists
     reinforcement_epochs: float = 0.0
     patience: int = 5  # evaluations without a better CIDEr before a phase ends

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,11 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from audiogpt.config import BranchConfig
+from audiogpt.rows import tag_token_ids
+from audiogpt.tags import TagTable
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.annotations import Item, formatted, is_playlists
 from audiogpt.training.dataset import Example
 from audiogpt.training.features import FeatureFile
 from audiogpt.training.options import PublishedOptions
+
+logger = logging.getLogger(__name__)
 
 N_SHARES = 10
 FEATURES = {"audio": "audio", "tags": "tags", "artist": "artists"}
@@ -34,14 +39,39 @@ def branch_names(options: PublishedOptions) -> list[str]:
     return [FEATURES[part] for part in parts]
 
 
-def branches(options: PublishedOptions, items: Sequence[Item]) -> tuple[BranchConfig, ...]:
-    """The branches with their widths, read from the features file."""
+def branches(
+    options: PublishedOptions,
+    items: Sequence[Item],
+    *,
+    n_embd: int,
+    tag_table: TagTable | None = None,
+) -> tuple[tuple[BranchConfig, ...], str | None]:
+    """The branches with their widths, read from the features file, and the audio embedding that
+    the file says it holds.
+
+    Tags that neither the file nor a table has numbers for are read as text, by a model of width
+    `n_embd`.
+    """
     names = branch_names(options)
     stored = [name for name in names if name != "artists"]
-    with FeatureFile(options.features_path, stored) as features:
-        widths = dict(features.widths(item.key for item in items)) if stored else {}
-    widths["artists"] = N_SHARES
-    return tuple(BranchConfig(name=name, width=widths[name]) for name in names)
+    made = {"artists": BranchConfig(name="artists", width=N_SHARES)}
+    if not stored:
+        return tuple(made[name] for name in names), None
+    with FeatureFile(options.features_path, stored, tag_table=tag_table) as features:
+        told = "tags" in stored and tag_table is None and any(item.tags for item in items)
+        if told and not features.has("tags", items):
+            made["tags"] = BranchConfig.text("tags", n_embd)
+            features.branches = tuple(name for name in stored if name != "tags")
+        for name, width in features.widths(items).items():
+            made[name] = BranchConfig(name=name, width=width)
+        return tuple(made[name] for name in names), features.embedding
+
+
+def read_tag_table(path: Path) -> TagTable:
+    """A checkpoint's table of tag vectors, or the published file; ValueError if it is neither."""
+    if not path.exists():
+        raise ValueError(f"There is no tag table at {path}.")
+    return TagTable.load(path) if path.is_dir() else TagTable.from_published(path)
 
 
 def sampled(items: Sequence[Item], options: PublishedOptions) -> list[Item]:
@@ -62,20 +92,29 @@ def item_examples(
     tokenizer: CaptionTokenizer,
     formatting: str,
     longest: int,
+    tag_table: TagTable | None = None,
 ) -> list[tuple[Example, Item]]:
     """One example per caption, with the item it belongs to; features are read once per item."""
-    stored = [branch.name for branch in branches if branch.name != "artists"]
+    stored = [b.name for b in branches if b.name != "artists" and b.rows == "features"]
+    reads_text = any(branch.rows == "text" for branch in branches)
     pairs = []
-    with FeatureFile(features_path, stored) as features:
+    with FeatureFile(features_path, stored, tag_table=tag_table) as features:
         for item in items:
-            rows = features.rows(item.key)
+            rows = features.rows(item)
+            phrases = [tag_token_ids(tokenizer, tag) for tag in item.tags] if reads_text else []
+            tags = tuple((tuple(phrase), 1.0) for phrase in phrases)
             if any(branch.name == "artists" for branch in branches) and item.artists:
                 rows["artists"] = item.artists.vector()[None]  # (1, 10)
             _check_widths(rows, branches, item)
             for caption in item.captions:
                 text = formatted(caption, formatting)
                 ids = [tokenizer.bos_id, *tokenizer.encode(text)[: longest - 2], tokenizer.eos_id]
-                pairs.append((Example(tokens=tuple(ids), features=rows), item))
+                pairs.append((Example(tokens=tuple(ids), features=rows, tags=tags), item))
+        if absent := features.absent_tracks:
+            logger.warning(
+                "%d tracks of these playlists are not in %s, such as %s.",
+                *(len(absent), features_path, min(absent)),
+            )
     return pairs
 
 

@@ -22,9 +22,10 @@ from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 
 from audiogpt.checkpoints import save_pretrained
 from audiogpt.config import AudioGPTConfig, BranchConfig
-from audiogpt.gpt2 import from_gpt2, gpt2_folder
+from audiogpt.gpt2 import from_gpt2, gpt2_folder, gpt2_width
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
+from audiogpt.tags import TagTable
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.annotations import Item, formatted, is_playlists, read_annotations
 from audiogpt.training.collate import Collator
@@ -34,8 +35,10 @@ from audiogpt.training.options import PublishedOptions
 from audiogpt.training.pairs import Pair
 from audiogpt.training.plain_text import spoken
 from audiogpt.training.published_data import (
+    branch_names,
     branches,
     item_examples,
+    read_tag_table,
     references,
     sampled,
     without_text,
@@ -65,6 +68,7 @@ class Prepared:
     model: AudioGPT
     train: Sequence[tuple[Example, Item]]
     validation: Validation
+    tag_table: TagTable | None
 
 
 def train_published(options: PublishedOptions) -> Path:
@@ -85,20 +89,33 @@ def train_published(options: PublishedOptions) -> Path:
         return model
     save_pretrained(prepared.model, model)
     prepared.tokenizer.save(model)
+    if prepared.tag_table is not None:
+        prepared.tag_table.save(model)
     (model / "training.json").write_text(json.dumps(_plain(options), indent=2) + "\n")
     return model
 
 
 def _prepare(options: PublishedOptions) -> Prepared:
     items = read_annotations(options.annotation_folder)
-    made = branches(options, [*items["train"], *items["val"]])
+    gpt2 = gpt2_folder(options.gpt_path) if options.gpt_model_type == "gpt" else None
+    table = read_tag_table(options.tag_table) if options.tag_table else None
+    if table is not None and "tags" not in branch_names(options):
+        raise ValueError("--tag_table needs tags among --playlist_feature.")
+    made, embedding = branches(
+        options,
+        [*items["train"], *items["val"]],
+        n_embd=options.n_embd if gpt2 is None else gpt2_width(gpt2),
+        tag_table=table,
+    )
+    _check_tags(made, table)
     train = sampled(items["train"], options)
     tokenizer = _tokenizer(options, train)
-    model = _model(options, made, tokenizer)
+    model = _model(options, made, embedding, tokenizer)
     settings: dict[str, Any] = {
         "tokenizer": tokenizer,
         "formatting": options.formatting,
         "longest": options.longest,
+        "tag_table": table,
     }
     held = item_examples(items["val"], made, options.features_path, **settings)
     first = {item.key: (example, item) for example, item in reversed(held)}
@@ -120,19 +137,41 @@ def _prepare(options: PublishedOptions) -> Prepared:
         model=model,
         train=item_examples(train, made, options.features_path, **settings),
         validation=validation,
+        tag_table=table,
     )
 
 
+def _check_tags(made: Sequence[BranchConfig], table: TagTable | None) -> None:
+    """ValueError if the table's vectors are not what the tags branch reads; a warning where nobody
+    will be able to type tags for the checkpoint."""
+    for branch in made:
+        if branch.name != "tags" or branch.rows == "text":
+            continue
+        if table is None:
+            logger.warning(
+                "The tags' vectors come without their words, so the checkpoint will know no tags "
+                "by name: give --tag_table, or playlist2tags.json instead of <id>_tags."
+            )
+        elif table.width != branch.width:
+            raise ValueError(
+                f"The tag table has vectors of width {table.width}, the features {branch.width}."
+            )
+
+
 def _tokenizer(options: PublishedOptions, train: Sequence[Item]) -> CaptionTokenizer:
-    """GPT-2's vocabulary with its weights, else one of our own from the training captions."""
+    """GPT-2's vocabulary with its weights, else one of our own from the training texts."""
     if options.gpt_model_type == "gpt":
         return CaptionTokenizer.from_folder(gpt2_folder(options.gpt_path))
     texts = [formatted(c, options.formatting) for item in train for c in item.captions]
+    texts += [tag for item in train for tag in item.tags]
     return CaptionTokenizer(train_vocabulary(texts, size=options.vocabulary))
 
 
 def _model(
-    options: PublishedOptions, made: tuple[BranchConfig, ...], tokenizer: CaptionTokenizer
+    options: PublishedOptions,
+    made: tuple[BranchConfig, ...],
+    embedding: str | None,
+    tokenizer: CaptionTokenizer,
 ) -> AudioGPT:
     playlists = is_playlists(options.annotation_folder)
     shape: dict[str, Any] = {
@@ -147,7 +186,11 @@ def _model(
         "eos_token_id": tokenizer.eos_id,
         "pad_token_id": tokenizer.pad_id,
         "decoding": {"beams": options.beam_size, "max_tokens": options.longest},
+        "audio_rows": "tracks" if playlists else "segments",
+        "formatting": options.formatting,
     }
+    if embedding is not None:
+        shape["audio_embedding"] = embedding
     if options.gpt_model_type == "gpt":
         model = from_gpt2(options.gpt_path, seed=options.random_seed, **shape)
         given = (model.config.n_layer, model.config.n_head)

@@ -132,7 +132,11 @@ class SelfCriticalTrainer(CaptionTrainer):
             for k, ids in enumerate(tokens[b].tolist()):
                 ids = ids[: ids.index(eos) + 1] if finished[b, k] else ids
                 caption = read_caption(
-                    self.tokenizer, ids, artists=NAMES, text_format=captioner.config.text_format
+                    self.tokenizer,
+                    ids,
+                    artists=NAMES,
+                    text_format=captioner.config.text_format,
+                    formatting=captioner.config.formatting,
                 )
                 text = (
                     f"{caption.title} {caption.description}" if self.whole else caption.description

@@ -24,8 +24,11 @@ CHOICES = {
     "audio_embedding": AUDIO_EMBEDDINGS,
 }
 HELP = {
-    "features_path": "HDF5 file: <id>_features of images, or <id>_audio and <id>_tags of playlists",
-    "annotation_folder": "COCO captions JSON files, or splits/ and playlist2artists.json",
+    "features_path": "HDF5 file: <id>_features of images, <id>_audio and <id>_tags of playlists, "
+    "or a dataset per track, as extract-features writes it",
+    "annotation_folder": "COCO captions JSON files, or splits/ and playlist2artists.json, "
+    "playlist2tracks.json, playlist2tags.json",
+    "tag_table": "vectors of tags by word: a checkpoint's folder or discogs_tags_embeddings.npy",
     "gpt_model_type": "start from GPT-2's weights (--gpt_path) or from random ones",
     "train_percentage": "share of the training items kept, with --split_train_data",
     "controls": "what captions can be asked to be",
