@@ -7,17 +7,34 @@ AUDIOGPT_MAX_MINUTES (the longest sound that is taken; default: 30).
 from __future__ import annotations
 
 import logging
+import math
 import os
+import sys
 import threading
 
 from audiogpt.checkpoints import DEFAULT_CHECKPOINT
 from audiogpt.pipeline import Captioner
 from audiogpt.ui.page import build, launch_options
 
-captioner = Captioner.from_pretrained(
-    os.environ.get("AUDIOGPT_CHECKPOINT", DEFAULT_CHECKPOINT),
-    max_seconds=60 * float(os.environ.get("AUDIOGPT_MAX_MINUTES", "30")),
-)
+
+def longest_sound() -> float:
+    """The longest sound that is taken (s); raises ValueError for what is no length."""
+    text = os.environ.get("AUDIOGPT_MAX_MINUTES", "30")
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not minutes > 0:
+        raise ValueError(f"AUDIOGPT_MAX_MINUTES must be a number greater than 0, not {text!r}.")
+    return 60 * minutes
+
+
+try:
+    captioner = Captioner.from_pretrained(
+        os.environ.get("AUDIOGPT_CHECKPOINT", DEFAULT_CHECKPOINT), max_seconds=longest_sound()
+    )
+except ValueError as error:  # the core's way to say what is wrong with the settings
+    sys.exit(f"error: {error}")
 demo = build(captioner)
 
 

@@ -18,6 +18,7 @@ from audiogpt.artists import (
     unmask_artists,
     unmask_artists_as_published,
 )
+from audiogpt.config import FORMATTINGS
 from audiogpt.tokenizer import DESCRIPTION, END_OF_TEXT, REPLACEMENT, TITLE, CaptionTokenizer
 from audiogpt.trace import Word
 
@@ -28,7 +29,6 @@ ADDED_MARKER = {
     "description_only": f"{DESCRIPTION} ",
     "delimiter": f"{TITLE} ",
 }
-FORMATTINGS = tuple(ADDED_MARKER)
 DELIMITER = "<delimiter>"
 PUBLISHED_PAD = "+="
 # While words are being found, an artist is one character of Unicode's private use area.
@@ -119,6 +119,21 @@ def split_caption(text: str) -> tuple[str, str]:
     return title, description
 
 
+def counted_parts(formatting: str) -> tuple[str, ...]:
+    """The parts of a caption that the terms and limits of the search are about.
+
+    It is the description where captions are written with the marker before it; in the other ways
+    to write them the search cannot tell where a title ends, and counts all of the text.
+    """
+    return ("description",) if formatting == "standard" else ("title", "description")
+
+
+def counted_text(title: str, description: str, formatting: str) -> str:
+    """The text of `counted_parts`: what hypotheses are ranked by (`audiogpt.reranking`)."""
+    parts = {"title": title, "description": description}
+    return " ".join(parts[part] for part in counted_parts(formatting) if parts[part])
+
+
 def _read_own(
     tokenizer: CaptionTokenizer, ids: Sequence[int], artists: Sequence[str], formatting: str
 ) -> Caption:
@@ -136,9 +151,12 @@ def _read_own(
         text, owners = marker + text, [owners[0]] * len(marker) + owners
     missing: list[int] = []
     words: list[Word] = []
+    markers = (TITLE, DESCRIPTION, *((DELIMITER,) if formatting == "delimiter" else ()))
     for part, (start, end) in find_parts(text).items():
         for match in re.finditer(r"\S+", text[start:end]):
-            word = match.group().replace(TITLE, "").replace(DESCRIPTION, "")
+            word = match.group()
+            for marker in markers:
+                word = word.replace(marker, "")
             if not word:
                 continue
             first, last = owners[start + match.start()][0], owners[start + match.end() - 1][1] + 1

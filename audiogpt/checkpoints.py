@@ -17,6 +17,8 @@ from audiogpt.config import AudioGPTConfig
 from audiogpt.layers import store_for_few_rows
 from audiogpt.length import LENGTHS_FILE, LengthModel
 from audiogpt.model import AudioGPT
+from audiogpt.request import Decoding
+from audiogpt.tags import VECTORS_FILE, WORDS_FILE
 
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 DEFAULT_CHECKPOINT = CHECKPOINTS / "audiogpt-small"
@@ -92,7 +94,7 @@ def check_state(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], whe
 def from_pretrained(
     name: str | os.PathLike[str] = DEFAULT_CHECKPOINT, *, device: str | torch.device = "cpu"
 ) -> AudioGPT:
-    """Load a model in evaluation mode, in float32, every key and shape checked.
+    """Load a model in evaluation mode, in float32, every key, shape and number checked.
 
     `name` is a folder or a Hugging Face Hub id. Raises CheckpointError.
     """
@@ -107,7 +109,11 @@ def from_pretrained(
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as safetensors: {error}.") from None
     check_state(model.state_dict(), state, str(path))
-    model.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
+    state = {key: value.float() for key, value in state.items()}
+    for key, value in state.items():
+        if not bool(value.isfinite().all()):
+            raise CheckpointError(f"{path}: {key} holds numbers that are infinite or undefined.")
+    model.load_state_dict(state, assign=True)
     store_for_few_rows(model)
     return model.requires_grad_(False).eval().to(device)
 
@@ -132,6 +138,14 @@ def save_pretrained(
     return folder
 
 
+def default_decoding(config: AudioGPTConfig) -> Decoding:
+    """The checkpoint's own decoding settings; raises CheckpointError where they make no sense."""
+    try:
+        return Decoding(**config.decoding)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"decoding in {CONFIG_FILE}: {error}".rstrip(".") + ".") from None
+
+
 def read_lengths(folder: Path) -> LengthModel | None:
     """What the checkpoint expects of lengths, if anything; raises CheckpointError."""
     try:
@@ -141,11 +155,13 @@ def read_lengths(folder: Path) -> LengthModel | None:
 
 
 def checkpoint_hash(folder: str | os.PathLike[str]) -> str:
-    """sha256 over config.json, model.safetensors and, where there is one, lengths.json: names the
-    model that wrote a caption."""
-    digest = hashlib.sha256()
-    lengths = [LENGTHS_FILE] if (Path(folder) / LENGTHS_FILE).is_file() else []
-    for name in (CONFIG_FILE, WEIGHTS_FILE, *lengths):
-        with (Path(folder) / name).open("rb") as file:
+    """sha256 over config.json, model.safetensors and, where they are used, lengths.json and the tag
+    table: names the model that wrote a caption."""
+    folder, digest = Path(folder), hashlib.sha256()
+    table = read_config(folder).tag_rows == "features"
+    optional = [LENGTHS_FILE, *((VECTORS_FILE, WORDS_FILE) if table else ())]
+    used = [name for name in optional if (folder / name).is_file()]
+    for name in (CONFIG_FILE, WEIGHTS_FILE, *used):
+        with (folder / name).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

@@ -150,7 +150,10 @@ class Limits:
                 log_p[row, repeating] = -torch.inf
             if text.spaced < decoding.min_words:
                 log_p[row, self.eos] = -torch.inf
-            if text.full(decoding.max_words):
+            # A beam that is full before its fewest words gives way to others; a draw has to go on.
+            if text.full(decoding.max_words) and not (
+                self.in_time is None and text.spaced < decoding.min_words
+            ):
                 end = log_p[row, self.eos].clone()
                 log_p[row] = -torch.inf
                 log_p[row, self.eos] = end

@@ -5,27 +5,26 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import platform
 import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from importlib import metadata
 
 import numpy as np
 import torch
 
-from audiogpt import __version__, checkpoints
+from audiogpt.audio.embedding import MUSICNN_POOLED
 from audiogpt.audio.tag_vocabulary import LABELS, contradicts
 from audiogpt.captions import Caption, read_caption
+from audiogpt.checkpoint_parts import load_parts
+from audiogpt.checkpoints import DEFAULT_CHECKPOINT, CheckpointError, default_decoding
 from audiogpt.context import Context
 from audiogpt.controls import control_features
 from audiogpt.decoding import Hypotheses, Steering, decode, decode_all, steer
-from audiogpt.guidance import wants_guidance
+from audiogpt.devices import usable_device
 from audiogpt.length import LengthModel, expected_words, length_gains
 from audiogpt.listening import Listener, Listening, Progress
 from audiogpt.model import AudioGPT
 from audiogpt.request import (
-    Alternative,
     CaptionRequest,
     CaptionResult,
     Decoding,
@@ -34,8 +33,8 @@ from audiogpt.request import (
     Tag,
     Track,
 )
-from audiogpt.request_rows import Inputs, prepare_inputs, weighted_heard
-from audiogpt.reranking import rerank
+from audiogpt.request_rows import Inputs, prepare_inputs, reads_tags, weighted_heard
+from audiogpt.results import caption_warnings, ranked_captions, versions
 from audiogpt.rows import collate
 from audiogpt.tags import TagTable
 from audiogpt.token_words import TokenWords
@@ -72,39 +71,46 @@ class Captioner:
         self.model, self.tokenizer = model, tokenizer
         self.tag_table, self.lengths = tag_table, lengths
         self.config, self.name, self.sha256 = model.config, name, sha256
-        widths = {branch.name: branch.width for branch in self.config.branches}
+        if not self.config.branches:
+            raise CheckpointError("This model has no branches, so there is nothing it can caption.")
+        audio = next((branch for branch in self.config.branches if branch.name == "audio"), None)
         self.listener = Listener(
-            self.config.audio_embedding,
-            width=widths.get("audio"),
+            # Without rows of sound only its tags count, and the tagger brings this embedding.
+            self.config.audio_embedding if audio is not None else MUSICNN_POOLED,
+            width=None if audio is None else audio.width,
             device=str(model.device),
             max_seconds=max_seconds,
         )
-        self.default_decoding = Decoding(**self.config.decoding)
+        self.default_decoding = default_decoding(self.config)
 
     @classmethod
     def from_pretrained(
         cls,
-        name: str | os.PathLike[str] = checkpoints.DEFAULT_CHECKPOINT,
+        name: str | os.PathLike[str] = DEFAULT_CHECKPOINT,
         *,
         device: str | None = None,
         max_seconds: float | None = None,
     ) -> Captioner:
         """Load a checkpoint folder or Hugging Face Hub id; the default device is a GPU if any.
 
-        Tracks longer than `max_seconds` are refused (None: any length is taken). Raises
-        CheckpointError (a ValueError) in one sentence.
+        Tracks longer than `max_seconds` are refused (None: any length is taken). Raises ValueError
+        in one sentence: CheckpointError for the checkpoint, or for a device that is not here.
         """
-        folder = checkpoints.resolve(name)
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        parts = load_parts(name, device=usable_device(device))
         return cls(
-            checkpoints.from_pretrained(folder, device=device),
-            CaptionTokenizer.from_folder(folder),
-            tag_table=TagTable.find(folder),
-            lengths=checkpoints.read_lengths(folder),
-            name=folder.name,
-            sha256=checkpoints.checkpoint_hash(folder),
+            parts.model,
+            parts.tokenizer,
+            tag_table=parts.tag_table,
+            lengths=parts.lengths,
+            name=parts.name,
+            sha256=parts.sha256,
             max_seconds=max_seconds,
         )
+
+    @property
+    def reads_tags(self) -> bool:
+        """Whether tags reach the model by name."""
+        return reads_tags(self.config, self.tag_table)
 
     def listen(self, track: Track, *, progress: Progress | None = None) -> Listening:
         """What is heard in a track; cached by content. Raises ValueError for unusable audio."""
@@ -113,8 +119,11 @@ class Captioner:
     def suggest_tags(self, tracks: Sequence[Track]) -> tuple[Tag, ...]:
         """The tags heard with the highest confidence, which becomes their weight.
 
-        Of two tags that contradict each other only the surer one is suggested.
+        Of two tags that contradict each other only the surer one is suggested; none are for a
+        checkpoint that cannot read tags.
         """
+        if not self.reads_tags:
+            return ()
         heard = weighted_heard([(self.listen(track), track.weight) for track in tracks])
         chosen: list[str] = []
         for tag in heard:
@@ -124,8 +133,12 @@ class Captioner:
         return tuple(Tag(text=text, weight=confidence[text]) for text in chosen[:SUGGESTED_TAGS])
 
     def known_tags(self) -> tuple[str, ...]:
-        """Tags worth suggesting: the published table's, or those the taggers can hear."""
-        return self.tag_table.words if self.tag_table is not None else LABELS
+        """Tags worth suggesting: the tag table's, or those the taggers can hear; none for a
+        checkpoint that cannot read tags."""
+        if not self.reads_tags:
+            return ()
+        table = self.tag_table if self.config.tag_rows == "features" else None
+        return LABELS if table is None else table.words
 
     def warm_up(self) -> None:
         """Run everything once, so that the first visitor does not wait for it."""
@@ -271,7 +284,7 @@ class Captioner:
         strengths = torch.tensor([[item.strengths[name] for name in names] for item in items])
         return self.model.encode(
             rows,
-            strengths=strengths.view(len(items), -1).to(self.model.device),
+            strengths=strengths.to(self.model.device),
             controls=control_features(self.config.controls, [self._asked(item) for item in items]),
         )
 
@@ -283,7 +296,7 @@ class Captioner:
 
     @cached_property
     def _token_words(self) -> TokenWords:
-        return TokenWords(self.tokenizer, self.config.vocab_size)
+        return TokenWords(self.tokenizer, self.config.vocab_size, formatting=self.config.formatting)
 
     def _steering(self, inputs: Sequence[Inputs], decoding: Decoding) -> Steering:
         return steer(
@@ -326,37 +339,6 @@ class Captioner:
             attention[name] = merged
         return dataclasses.replace(trace, attention=attention)
 
-    def _ranked(
-        self, state: Hypotheses, item: int, inputs: Inputs, decoding: Decoding
-    ) -> list[tuple[Alternative, Caption]]:
-        """The `n_best` hypotheses of one item, best first."""
-        eos = self.config.eos_token_id
-        # A beam that found fewer hypotheses than it has places leaves -inf behind.
-        found = [state.ids(item, i, eos) for i in range(int(state.scores[item].isfinite().sum()))]
-        captions = [self._read(ids, inputs) for ids in found]
-        sums = state.log_probabilities[item].sum(-1).tolist()
-        scores = state.scores[item].tolist()[: len(found)]
-        order = list(range(len(found)))
-        tags, gains = inputs.audible_tags(), self._length_gains(inputs, decoding)
-        if gains is not None or wants_guidance(decoding, tags):
-            texts = [caption.description for caption in captions]
-            lengths = [len(ids) for ids in found]
-            order, scores = rerank(texts, sums[: len(found)], lengths, tags, decoding, gains)
-            order.sort(key=lambda i: found[i][-1] != eos)  # whole captions first
-        return [
-            (
-                Alternative(
-                    title=captions[i].title,
-                    description=captions[i].description,
-                    score=scores[i],
-                    log_probability=sums[i],
-                    tokens=tuple(found[i]),
-                ),
-                captions[i],
-            )
-            for i in order[: decoding.n_best]
-        ]
-
     def _result(
         self,
         request: CaptionRequest,
@@ -366,15 +348,17 @@ class Captioner:
         timings: dict[str, float],
     ) -> CaptionResult:
         decoding = request.decoding or self.default_decoding
-        ranked = self._ranked(state, item, inputs, decoding)
+        ranked = ranked_captions(
+            state,
+            item,
+            lambda ids: self._read(ids, inputs),
+            self.config,
+            decoding,
+            tags=inputs.audible_tags(),
+            gains=self._length_gains(inputs, decoding),
+        )
         best, caption = ranked[0]
-        warnings = list(inputs.warnings)
-        if caption.unnamed:
-            warnings.append("The caption mentions more artists than were given names.")
-        if self.config.eos_token_id not in best.tokens:
-            more = len(best.tokens) < self.config.n_positions
-            remedy = ": raise max_tokens for more" if more else ", the most that this model writes"
-            warnings.append(f"The caption was cut at {len(best.tokens)} tokens{remedy}.")
+        warnings = caption_warnings(caption, best.tokens, self.config, decoding)
         return CaptionResult(
             title=caption.title,
             description=caption.description,
@@ -387,14 +371,9 @@ class Captioner:
             rows=dict(inputs.rows.labels),
             row_times=inputs.row_times,
             timings=dict(timings),
-            warnings=tuple(warnings),
+            warnings=(*inputs.warnings, *warnings),
             request=inputs.request,
             checkpoint=self.name,
             checkpoint_sha256=self.sha256,
-            versions=_versions(),
+            versions=versions(),
         )
-
-
-def _versions() -> dict[str, str]:
-    packages = {name: metadata.version(name) for name in ("torch", "tokenizers", "numpy")}
-    return {"audiogpt": __version__, "python": platform.python_version(), **packages}

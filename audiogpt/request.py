@@ -37,8 +37,9 @@ def _check_text(value: str, what: str) -> None:
 class Track:
     """One piece of audio: a local file, or a waveform (n,) or (channels, n) with its sample rate.
 
-    `weight` in [0, 1] scales its rows; `start` and `end` (seconds) choose a passage; `artist` is
-    used where the request gives no artists of its own. `tags` are the playlist file's.
+    `weight` in [0, 1] scales its rows (`Tag` says what that means); `start` and `end` (seconds)
+    choose a passage; `artist` is used where the request gives no artists of its own. `tags` are the
+    playlist file's.
     """
 
     path: str | None = None
@@ -67,7 +68,12 @@ class Track:
 
 @dataclass(frozen=True, kw_only=True)
 class Tag:
-    """A tag and its weight in [0, 1]; 0 is exactly as if the tag were absent."""
+    """A tag and its weight in [0, 1]; 0 is exactly as if the tag were absent.
+
+    Between 0 and 1, what a weight means is the checkpoint's. With null rows a tag fades out as its
+    weight goes to 0. Without them (`AudioGPTConfig.weights_are_relative`) the weights of a branch
+    only act in relation to each other: a single tag at 0.01 does what it does at 1.
+    """
 
     text: str
     weight: float = 1.0
@@ -142,6 +148,11 @@ class Decoding:
             if not isinstance(value, int):
                 raise ValueError(f"{name} must be a whole number, not {value!r}.")
             _check_number(value, low, high, name)
+        if 0 < self.max_words < self.min_words:
+            raise ValueError(
+                f"min_words ({self.min_words}) must not be greater than max_words "
+                f"({self.max_words})."
+            )
         _check_number(self.coverage, 0, 10, "coverage")
         _check_number(self.invention, 0, 10, "invention")
         _check_number(self.length, 0, 10, "length")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from audiogpt.artists import RankedArtists, rank_artists, rank_track_artists
-from audiogpt.audio.embedding import track_row
+from audiogpt.audio.embedding import TRACK_ROWS, track_row
 from audiogpt.config import AudioGPTConfig
 from audiogpt.length import Audible
 from audiogpt.listening import Listening
@@ -43,15 +43,22 @@ class Inputs:
         return given and self.strengths.get(branch, 0.0) > 0
 
     def audible_tags(self) -> list[tuple[str, float]]:
-        """Tags at the weights that the model hears: none where the branch is off or missing."""
-        loudness = min(1.0, self.strengths.get("tags", 0.0))
-        return [(tag.text, tag.weight * loudness) for tag in self.request.tags if loudness]
+        """Tags at the weights that the model hears: none where they do not reach it."""
+        if not self.hears("tags"):
+            return []
+        loudness = min(1.0, self.strengths["tags"])
+        return [(tag.text, tag.weight * loudness) for tag in self.request.tags]
 
     def audible(self) -> Audible:
         """What a caption's length is expected from (`audiogpt.length`)."""
         return Audible(
             tags=self.audible_tags(), audio=self.hears("audio"), artists=self.hears("artists")
         )
+
+
+def reads_tags(config: AudioGPTConfig, tag_table: TagTable | None) -> bool:
+    """Whether tags reach the model by name: as text, or by the vectors of a table."""
+    return config.tag_rows == "text" or (config.tag_rows == "features" and tag_table is not None)
 
 
 def prepare_inputs(
@@ -62,7 +69,10 @@ def prepare_inputs(
     *,
     tag_table: TagTable | None = None,
 ) -> Inputs:
-    """Rows of weight 0 are left out here, so that weight 0 is exactly as if they were absent."""
+    """Rows of weight 0 are left out here, so that weight 0 is exactly as if they were absent.
+
+    What was given but has no effect on this model is told in the warnings.
+    """
     features: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     phrases: dict[str, list[tuple[list[int], float]]] = {}
     labels: dict[str, tuple[str, ...]] = {}
@@ -78,31 +88,33 @@ def prepare_inputs(
             f"{f'{track + 1}: ' if many else ''}{_clock(start)}–{_clock(end)}"
             for track, start, end in row_times
         )
+        if config.audio_rows == "tracks":
+            warnings += _cut_notes([listenings[i] for i in used])
 
     tags = [tag for tag in request.tags if tag.weight > 0]
-    if tags and "tags" in config.branch_names:
-        if config.branch("tags").rows == "text":
-            phrases["tags"] = [(tag_token_ids(tokenizer, t.text), t.weight) for t in tags]
-            labels["tags"] = tuple(tag.text for tag in tags)
-        else:
-            if tag_table is None:
-                raise ValueError("This checkpoint has no tag table: convert it again with one.")
-            found = tag_table.lookup((tag.text, tag.weight) for tag in tags)
-            if found.words:
-                features["tags"] = (found.vectors, found.weights)
-                labels["tags"] = found.words
-            warnings += [
-                f"The model does not know {text!r}, so it has no effect."
-                for text in (*found.unknown, *found.unknown_words)
-            ]
+    if tags and config.tag_rows == "text":
+        phrases["tags"] = [(tag_token_ids(tokenizer, t.text), t.weight) for t in tags]
+        labels["tags"] = tuple(tag.text for tag in tags)
+    elif tags and config.tag_rows == "features" and tag_table is not None:
+        found = tag_table.lookup((tag.text, tag.weight) for tag in tags)
+        if found.words:
+            features["tags"] = (found.vectors, found.weights)
+            labels["tags"] = found.words
+        warnings += [
+            f"The model does not know {text!r}, so it has no effect."
+            for text in (*found.unknown, *found.unknown_words)
+        ]
 
     ranked = _ranked_artists(request)
     if ranked and "artists" in config.branch_names:
         features["artists"] = (ranked.vector()[None], np.ones(1, np.float32))
         labels["artists"] = (", ".join(ranked.names[:10]),)
 
+    given = {"audio": bool(used), "tags": bool(tags), "artists": bool(ranked)}
+    warnings += _unread(config, tag_table, [branch for branch in BRANCH_NAMES if given[branch]])
     if not features and not phrases:
-        warnings.append("Nothing was given, so this caption is the language model's alone.")
+        what = "that was given reaches this model" if any(given.values()) else "was given"
+        warnings.append(f"Nothing {what}, so this caption is the language model's alone.")
     hashed = tuple(
         dataclasses.replace(track, sha256=listening.sha256)
         for track, listening in zip(request.tracks, listenings, strict=True)
@@ -122,6 +134,37 @@ def prepare_inputs(
         row_times=row_times,
         warnings=tuple(dict.fromkeys(warnings)),
     )
+
+
+def _unread(config: AudioGPTConfig, tag_table: TagTable | None, given: Sequence[str]) -> list[str]:
+    """A sentence for each kind of input in `given` that the model has no way to read."""
+    readable = reads_tags(config, tag_table)
+    warnings = []
+    for kind in given:
+        if kind == "tags" and config.tag_rows is not None and not readable:
+            warnings.append(
+                "This checkpoint knows no tags by name, so tags have no effect: put "
+                "tags.safetensors and tags.txt into its folder, or train with --tag_table."
+            )
+        elif kind not in config.branch_names:
+            effect = {
+                "audio": "sound counts only by the tags heard in it"
+                if readable
+                else "sound has no effect",
+                "tags": "tags have no effect",
+                "artists": "artists have no effect",
+            }
+            warnings.append(f"This checkpoint has no {kind} branch, so {effect[kind]}.")
+    return warnings
+
+
+def _cut_notes(listenings: Sequence[Listening]) -> list[str]:
+    """What is to be said where a track is longer than what its one row is made of."""
+    long = [listening.times for listening in listenings if len(listening.rows) > TRACK_ROWS]
+    if not long:
+        return []
+    seconds = float(long[0][TRACK_ROWS - 1, 1] - long[0][0, 0])
+    return [f"This checkpoint reads the first {seconds:.0f} s of each track."]
 
 
 def weighted_heard(listenings: Sequence[tuple[Listening, float]]) -> tuple[HeardTag, ...]:
@@ -150,7 +193,7 @@ def _audio_rows(
         return (
             values,
             weights,
-            tuple(_span(i, listenings[i].times[:TRAINED_AUDIO_ROWS]) for i in used),
+            tuple(_span(i, listenings[i].times[:TRACK_ROWS]) for i in used),
         )
     total = sum(len(listenings[i].rows) for i in used)
     pool = -(-total // MAX_AUDIO_ROWS)

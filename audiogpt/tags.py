@@ -3,6 +3,7 @@
 Our own models read any text, token by token (`audiogpt.rows.tag_token_ids`). The released model
 knows single words of the Discogs taxonomy by a vector of 300 numbers each, kept here as
 `tags.safetensors` (vectors (N, 300) float32) and `tags.txt` (one word a line, in the same order).
+A table of one's own may have vectors of another width, and entries of several words.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def published_tags(tags: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class TagRows:
-    """Rows of the tags branch: vectors (R, width) float32, weights (R,) float32, word per row.
+    """Rows of the tags branch: vectors (R, width) float32, weights (R,) float32, entry per row.
 
     `unknown` are the tags as given that have no vector at all, `unknown_words` the words dropped
     from tags that have some.
@@ -86,16 +87,18 @@ class TagTable:
         return {word: position for position, word in enumerate(self.words)}
 
     def lookup(self, tags: Mapping[str, float] | Iterable[tuple[str, float]]) -> TagRows:
-        """Rows for (tag, weight in [0, 1]) pairs; each word once, with its largest weight.
+        """Rows for (tag, weight in [0, 1]) pairs; each entry once, with its largest weight.
 
-        A tag of several words gives each of its words its weight, as several rows. Words without
-        a vector are dropped, as the published code does, but reported.
+        A tag that the table has as a whole, as it is written or else in lower case, is one row.
+        Any other gives each of its words its weight, as several rows. Words without a vector are
+        dropped, as the published code does, but reported.
         """
         pairs = tags.items() if isinstance(tags, Mapping) else tags
         weight_of: dict[str, float] = {}
         unknown, unknown_words = [], []
         for tag, weight in pairs:
-            words = tag_words(tag)
+            whole = next((text for text in (tag, tag.lower()) if text in self.index), None)
+            words = tag_words(tag) if whole is None else [whole]
             known = [word for word in words if word in self.index]
             for word in known:
                 weight_of[word] = max(weight, weight_of.get(word, 0.0))

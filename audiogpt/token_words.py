@@ -38,9 +38,15 @@ class Said:
 
 
 class TokenWords:
-    """Tables over the vocabulary of a model: V tokens, of which the tokenizer may know fewer."""
+    """Tables over the vocabulary of a model: V tokens, of which the tokenizer may know fewer.
 
-    def __init__(self, tokenizer: CaptionTokenizer, size: int | None = None) -> None:
+    `formatting` is that of the model's captions (`audiogpt.captions`): only in the standard one a
+    marker says where the description begins (`description_id`); else all of the text counts.
+    """
+
+    def __init__(
+        self, tokenizer: CaptionTokenizer, size: int | None = None, *, formatting: str = "standard"
+    ) -> None:
         self.tokenizer = tokenizer
         self.size = tokenizer.vocab_size if size is None else size
         # An artist's token stands for a name; the other added tokens are a caption's markers.
@@ -49,7 +55,7 @@ class TokenWords:
         self.texts = [
             "" if index in self.special else self._text(index) for index in range(self.size)
         ]
-        self.description_id = tokenizer.token_id(DESCRIPTION)
+        self.description_id = tokenizer.token_id(DESCRIPTION) if formatting == "standard" else None
         self.markers = frozenset(
             token for token in map(tokenizer.token_id, (TITLE, DESCRIPTION)) if token is not None
         )

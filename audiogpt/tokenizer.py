@@ -47,13 +47,15 @@ class CaptionTokenizer:
         vocabulary = tokenizer.get_vocab(with_added_tokens=True)
         if END_OF_TEXT not in vocabulary:
             raise ValueError(f"{name} has no {END_OF_TEXT} token, so captions could not end.")
+        added = tokenizer.get_added_tokens_decoder()
+        plain = (token for token, index in vocabulary.items() if index not in added)
+        if any(set(token) - BYTE_OF_CHARACTER.keys() for token in plain):
+            raise ValueError(f"{name} is not a byte-level vocabulary like GPT-2's.")
         self.vocab_size = max(vocabulary.values()) + 1
         self.eos_id: int = vocabulary[END_OF_TEXT]
         self.bos_id: int = next(vocabulary[t] for t in BOS_TOKENS if t in vocabulary)
         self.pad_id: int = next(vocabulary[t] for t in PAD_TOKENS if t in vocabulary)
-        self.added: dict[int, str] = {
-            index: token.content for index, token in tokenizer.get_added_tokens_decoder().items()
-        }
+        self.added: dict[int, str] = {index: token.content for index, token in added.items()}
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> CaptionTokenizer:
@@ -163,8 +165,6 @@ def gpt2_tokenizer(vocab: str | Path, merges: str | Path) -> Tokenizer:
         words = json.loads(Path(vocab).read_text(encoding="utf-8"))
     except Exception as error:  # the library raises a plain Exception
         raise ValueError(f"{vocab} and {merges} are not a readable BPE: {error}.") from error
-    if any(set(word) - BYTE_OF_CHARACTER.keys() for word in words):
-        raise ValueError(f"{vocab} is not a byte-level vocabulary like GPT-2's.")
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -179,7 +179,7 @@ def write_score(groove: Groove, *, bpm: int, mode: str, melody: str, dice: rando
     chords = dice.choice(PROGRESSIONS[mode]).split()
     beats = 3 if "waltz" in groove.style else 4
     bars = max(4, round(12 * bpm / 60 / beats))
-    lines = [f"Tempo {bpm}"]
+    lines = [f"RndSeed {dice.randrange(1, 1_000_000)}", f"Tempo {bpm}"]  # mma draws as well
     lines += [f"Transpose {dice.randint(-5, 6)}", f"Groove {groove.file}:{groove.name}"]
     if melody:
         octave = MELODY_VOICES[melody]
@@ -230,7 +230,9 @@ def main() -> None:
     grooves = read_grooves(LIBRARY)
     random.Random(arguments.seed).shuffle(grooves)
     failed = 0
-    with (arguments.folder / "grooves.jsonl").open("w", encoding="utf-8") as lines:
+    table = arguments.folder / "grooves.jsonl"  # it appears when all clips are there
+    unfinished = table.with_suffix(".part")
+    with unfinished.open("w", encoding="utf-8") as lines:
         for number in tqdm(range(arguments.clips), desc="clips"):
             groove = grooves[number % len(grooves)]
             try:
@@ -242,6 +244,7 @@ def main() -> None:
                 failed += 1
                 continue
             lines.write(json.dumps(asdict(clip)) + "\n")
+    unfinished.replace(table)
     logger.info(
         "%d clips written, %d grooves could not be rendered", arguments.clips - failed, failed
     )

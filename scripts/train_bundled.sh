@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Makes checkpoints/audiogpt-small from nothing but its vocabulary: renders grooves, embeds the
-# clips, trains two teachers that read tags alone, from the first of them a captioner, with both as
-# teachers, and from that the bundled one; then evaluates. About two hours on two cores.
+# clips, trains two teachers that read tags alone, from the first of them one that learns from both,
+# and from that the bundled one; then evaluates. About two hours on two cores.
 #   scripts/train_bundled.sh DATA WORK
 # DATA holds musiccaps.csv and incompetech/ (tracks.jsonl, catalogue.jsonl, audio/); WORK is a folder
 # for clips, embeddings and runs. Needs: apt-get install mma fluidsynth fluid-soundfont-gm
 # timgm6mb-soundfont default-jre-headless
 # A run that was cut off goes on where it was when the script is started again.
 set -euo pipefail
-DATA=$1 WORK=$2
+DATA=$(realpath "$1") WORK=$(realpath -m "$2")
 cd "$(dirname "$0")/.."
 PYTHON=${AUDIOGPT_VENV:-.venv}/bin/python
 # Freed memory stays with the process: each step needs the same again.
@@ -30,16 +30,17 @@ teacher() {
 [ -f "$WORK/teacher1/model/training.json" ] && [ -f "$WORK/teacher2/model/training.json" ] || {
   teacher 1 &
   first=$!
+  trap 'kill "$first" 2>/dev/null || true' EXIT
   teacher 2
   wait "$first"
+  trap - EXIT
 }
-# A captioner that learns from both, then its part for texts alone with controls, then all of it.
+# One that learns from both, then that one with controls, then with audio and artists.
 [ -f "$WORK/plain/model/training.json" ] ||
-  "$PYTHON" -m audiogpt train-small --musiccaps "$DATA/musiccaps.csv" "${CLIPS[@]}" \
-    --start "$WORK/teacher1/model" \
-    --teachers "$WORK/teacher1/model" "$WORK/teacher2/model" --output "$WORK/plain" \
-    --controls --distillation 0.6 --select loss --steps 2500 --lr 7e-4 --dropout 0.15 \
-    --evaluate_every 625 --save_every 625 --seed 42 --threads 2 --resume
+  "$PYTHON" -m audiogpt train-small "${TEXTS[@]}" --output "$WORK/plain" --tags_only \
+    --start "$WORK/teacher1/model" --teachers "$WORK/teacher1/model" "$WORK/teacher2/model" \
+    --controls --distillation 0.6 --select loss --steps 1500 --lr 7e-4 --dropout 0.15 \
+    --evaluate_every 500 --save_every 500 --seed 42 --threads 2 --resume
 [ -f "$WORK/texts/model/training.json" ] ||
   "$PYTHON" -m audiogpt train-small "${TEXTS[@]}" --output "$WORK/texts" --tags_only \
     --start "$WORK/plain/model" --steps 1200 --lr 6e-4 --dropout 0.2 --select loss \

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import EXAMPLES
+from conftest import EXAMPLES, ROOT
 
 from audiogpt.cli import main
 
@@ -60,6 +63,8 @@ def test_files_are_captioned_one_by_one_or_together(capsys, song, tmp_path, tiny
         (["--audio-strength", "9"], "between 0 and 2"),
         (["--checkpoint", "/nowhere"], "no checkpoint at /nowhere"),
         (["--beams", "0"], "beams must be"),
+        (["--device", "abacus"], "no device 'abacus' here"),
+        (["--min-words", "9", "--max-words", "8"], "must not be greater than max_words"),
     ],
 )
 def test_errors_are_one_sentence(capsys, tiny_checkpoint, arguments, message):
@@ -68,6 +73,22 @@ def test_errors_are_one_sentence(capsys, tiny_checkpoint, arguments, message):
     status, out, err = run(capsys, "caption", *arguments)
     assert status == 2 and out == ""
     assert message in err and err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_the_page_does_not_start_with_settings_that_make_no_sense(tmp_path):
+    for name, value, message in (
+        ("AUDIOGPT_CHECKPOINT", "/nowhere", "no checkpoint at /nowhere"),
+        ("AUDIOGPT_MAX_MINUTES", "long", "must be a number greater than 0, not 'long'"),
+    ):
+        started = subprocess.run(
+            [sys.executable, ROOT / "app.py"],
+            capture_output=True,
+            text=True,
+            env={**os.environ, name: value},
+        )
+        assert started.returncode == 1
+        assert started.stderr.startswith("error: ") and message in started.stderr
+        assert started.stderr.count("\n") == 1
 
 
 @pytest.mark.slow

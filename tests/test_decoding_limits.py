@@ -112,3 +112,10 @@ def test_an_artist_counts_as_a_word_and_does_not_begin_the_caption_anew() -> Non
     assert set(ids[:2]) <= set(banned)  # nobody is named twice
     assert ids[2] not in banned
     assert not WORDS.repeating(said, 0)
+
+
+def test_a_draw_that_is_full_before_its_fewest_words_goes_on() -> None:
+    decoding = Decoding(method="sample", min_words=8, max_words=12)
+    early = "It is a calm slow song."  # six words: no room for another sentence, nor enough
+    allowed = _allowed(Limits(None, decoding, WORDS, EOS, None), early)
+    assert not allowed[0, EOS] and allowed.any()

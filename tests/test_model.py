@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from conftest import tiny_config, tiny_model
@@ -188,6 +190,46 @@ def test_a_checkpoint_that_does_not_fit_names_what_is_wrong(tmp_path):
         from_pretrained(other)
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         from_pretrained("/nowhere/at/all")
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    model = tiny_model()
+    model.transformer.h[1].mlp.c_fc.bias.data[3] = float("nan")
+    with pytest.raises(CheckpointError, match=r"h\.1\.mlp\.c_fc\.bias holds numbers"):
+        from_pretrained(save_pretrained(model, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_layer": "4"},
+        {"n_layer": 0},
+        {"n_layer": 10**6},
+        {"n_embd": 16.0},
+        {"n_head": True},
+        {"vocab_size": None},
+        {"eos_token_id": 0.5},
+        {"layer_norm_eps": "small"},
+        {"dropout": 1.0},
+        {"tau": [0]},
+        {"null_rows": "false"},
+        {"encoder_layer": -1},
+        {"formatting": "rhymes"},
+        {"decoding": [4]},
+        {"controls": 3},
+        {"branches": [{"name": "keys", "width": 3}]},
+        {"branches": [{"name": "audio", "width": 2.5}]},
+        {"branches": [{"name": 7, "width": 2}]},
+        {"branches": 5},
+    ],
+    ids=str,
+)
+def test_settings_that_make_no_sense_are_refused_in_one_sentence(change, tmp_path):
+    data = tiny_config().to_dict() | change
+    (tmp_path / "config.json").write_text(json.dumps(data))
+    with pytest.raises(CheckpointError) as error:
+        from_pretrained(tmp_path)
+    assert str(error.value).endswith(".") and "\n" not in str(error.value)
 
 
 def test_wrong_inputs_are_refused():

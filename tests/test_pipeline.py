@@ -10,9 +10,13 @@ import pytest
 from conftest import tiny_config, tiny_model
 
 from audiogpt.audio.embedding import load_embedding
+from audiogpt.captions import read_caption
+from audiogpt.checkpoints import CheckpointError
 from audiogpt.config import BranchConfig
 from audiogpt.pipeline import Captioner
 from audiogpt.request import Artist, CaptionRequest, CaptionResult, Decoding, Partial, Tag, Track
+from audiogpt.results import caption_warnings
+from audiogpt.tags import TagTable
 
 DECODING = Decoding(beams=3, max_tokens=24, n_best=2)
 
@@ -154,6 +158,7 @@ def test_an_empty_request_says_so(captioner):
         lambda: CaptionRequest(seed=-1),
         lambda: Decoding(beams=0),
         lambda: Decoding(method="greedy"),
+        lambda: Decoding(min_words=9, max_words=8),
         lambda: Track(start=5, end=4),
         lambda: CaptionRequest.from_dict({"tracks": [{"path": "/etc/passwd"}]}),
         lambda: CaptionRequest.from_dict({"tags": [{"name": "rock"}]}),
@@ -216,3 +221,112 @@ def test_an_embedding_the_checkpoint_was_not_trained_with_is_refused(captioner, 
     for refusing in (other, pooled):
         with pytest.raises(ValueError, match="that it was trained with"):
             refusing.listen(Track(waveform=noise, sample_rate=16000))
+
+
+AUDIO, TAGS, ARTISTS = tiny_config().branches
+TAG_VECTORS = BranchConfig(name="tags", width=4)
+
+
+def with_branches(captioner, *branches, tag_table=None, **changes) -> Captioner:
+    model = tiny_model(tiny_config(branches=branches, **changes))
+    return Captioner(model, captioner.tokenizer, tag_table=tag_table)
+
+
+def test_what_a_checkpoint_cannot_read_is_said_and_left_out(captioner, request_):
+    tags_only = with_branches(captioner, TAGS)
+    warnings = tags_only.caption(request_).warnings
+    assert [w for w in warnings if "branch" in w] == [
+        "This checkpoint has no audio branch, so sound counts only by the tags heard in it.",
+        "This checkpoint has no artists branch, so artists have no effect.",
+    ]
+    assert not any("language model's alone" in warning for warning in warnings)
+    deaf = with_branches(captioner, ARTISTS)
+    only_tags = dataclasses.replace(request_, tracks=(), artists=())
+    assert deaf.caption(only_tags).warnings[:2] == (
+        "This checkpoint has no tags branch, so tags have no effect.",
+        "Nothing that was given reaches this model, so this caption is the language model's alone.",
+    )
+    assert deaf.suggest_tags(request_.tracks) == () and deaf.known_tags() == ()
+
+
+def test_tags_whose_names_are_unknown_have_no_effect(captioner, request_):
+    nameless = with_branches(captioner, AUDIO, TAG_VECTORS)
+    nameless.warm_up()
+    assert nameless.suggest_tags(request_.tracks) == () and nameless.known_tags() == ()
+    guided = dataclasses.replace(request_, decoding=dataclasses.replace(DECODING, coverage=9.0))
+    with_tags = nameless.caption(guided)
+    assert sum("knows no tags by name" in warning for warning in with_tags.warnings) == 1
+    assert with_tags.tokens == nameless.caption(dataclasses.replace(guided, tags=())).tokens
+    table = TagTable(["slow", "mellow piano"], np.eye(2, 4, dtype=np.float32))
+    named = with_branches(captioner, AUDIO, TAG_VECTORS, tag_table=table)
+    assert named.known_tags() == table.words
+    assert named.caption(request_).rows["tags"] == ("mellow piano", "slow")
+
+
+def test_without_an_audio_branch_no_embedding_is_loaded(captioner, request_):
+    tags_only = with_branches(captioner, TAGS, audio_embedding="openl3-music-mel256-6144")
+    assert tags_only.listen(request_.tracks[0]).heard
+
+
+def test_a_track_that_is_longer_than_its_row_says_so(captioner):
+    by_track = with_branches(captioner, AUDIO, audio_rows="tracks")
+    noise = np.random.default_rng(1).normal(0, 0.1, 40 * 16000).astype(np.float32)
+    track = Track(waveform=noise, sample_rate=16000)
+    note = "This checkpoint reads the first 30 s of each track."
+    assert by_track._inputs(CaptionRequest(tracks=(track, track))).warnings.count(note) == 1
+    short = CaptionRequest(tracks=(dataclasses.replace(track, end=30.0),))
+    assert note not in by_track._inputs(short).warnings
+
+
+@pytest.mark.parametrize("formatting", ["standard", "title_only", "delimiter"])
+def test_what_is_counted_is_what_the_model_writes(captioner, formatting):
+    """Where no marker tells the description, coverage and the limits are about the whole text."""
+    model = with_branches(captioner, TAGS, formatting=formatting)
+    tag = "piano"
+    plain = CaptionRequest(tags=(Tag(text=tag),), decoding=Decoding(beams=4, max_tokens=20))
+    paid = dataclasses.replace(plain, decoding=Decoding(beams=4, max_tokens=20, coverage=10.0))
+    begun = model._steering([model._inputs(paid)], paid.decoding).guidance.start().described
+    assert bool(begun.all()) == (formatting != "standard")
+    free, led = model.caption(plain), model.caption(paid)
+    counted = led.description if formatting == "standard" else f"{led.title} {led.description}"
+    gain = led.alternatives[0].score - led.alternatives[0].log_probability
+    assert gain == pytest.approx(10.0 if tag in counted.lower() else 0.0, abs=1e-3)
+    assert formatting == "standard" or tag in counted
+    assert free.alternatives[0].score == free.alternatives[0].log_probability
+
+
+def test_too_many_words_are_said(captioner):
+    def warnings(text: str, formatting: str = "standard") -> list[str]:
+        config = tiny_config(formatting=formatting)
+        ids = captioner.tokenizer.encode(text + "<|endoftext|>")
+        caption = read_caption(
+            captioner.tokenizer, ids, artists=["Guns N' Roses"], formatting=formatting
+        )
+        return caption_warnings(caption, ids, config, Decoding(max_words=4))
+
+    kept = "<title> One two three four five <description> Soft drums by artist0."
+    assert warnings(kept) == []  # the title does not count, and a name is one word
+    (told,) = warnings(kept.replace("Soft", "Very soft"))
+    assert "has 5 words, more than max_words (4)" in told
+    assert warnings("one two three four", "title_only") == []
+    assert len(warnings("one two three four five", "title_only")) == 1
+
+
+def test_where_nothing_can_be_written_it_is_said(captioner, request_, monkeypatch):
+    from audiogpt.limits import Limits
+
+    forbid = Limits.forbid
+
+    def nothing(self, log_p, tokens, finished):
+        said = forbid(self, log_p, tokens, finished)
+        log_p.fill_(-np.inf)
+        return said
+
+    monkeypatch.setattr(Limits, "forbid", nothing)
+    with pytest.raises(ValueError, match="No caption is possible under these settings"):
+        captioner.caption(request_)
+
+
+def test_a_model_without_branches_is_refused(captioner):
+    with pytest.raises(CheckpointError, match="no branches"):
+        with_branches(captioner)

@@ -180,6 +180,7 @@ def test_parsing_as_published(text: str, parts: tuple[str, str]) -> None:
         ("delimiter", "some drums <delimiter> a ballad, by artist0.", "some drums",
          "a ballad, by Daft Punk."),
         ("delimiter", "some drums, not yet", "some drums, not yet", ""),
+        ("delimiter", "some drums <delimiter> a <delimiter> ballad", "some drums", "a ballad"),
     ],
 )  # fmt: skip
 def test_captions_are_read_as_they_were_written_in_training(

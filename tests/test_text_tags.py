@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import shared
+from conftest import shared, tiny_config, tiny_model
 
+from audiogpt.checkpoint_parts import load_tag_table
+from audiogpt.checkpoints import CheckpointError, checkpoint_hash, save_pretrained
+from audiogpt.config import BranchConfig
 from audiogpt.tags import TagTable, published_tags, tag_words
 
 
@@ -146,3 +149,25 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "tags.npy").write_bytes(content)
     with pytest.raises(ValueError, match="not the published tag table"):
         TagTable.from_published(tmp_path / "tags.npy")
+
+
+def test_a_tag_that_the_table_has_as_a_whole_is_one_row() -> None:
+    table = TagTable(["slow waltz", "slow", "waltz", "Early Music"], np.eye(4, 3))
+    rows = table.lookup([("Slow Waltz", 0.4), ("waltz slow", 0.7), ("Early Music", 1.0)])
+    assert rows.words == ("slow waltz", "waltz", "slow", "Early Music")
+    np.testing.assert_allclose(rows.weights, [0.4, 0.7, 0.7, 1.0])
+    assert rows.unknown == () and rows.unknown_words == ()
+
+
+def test_a_checkpoint_loads_the_table_that_its_branch_reads(table: TagTable, tmp_path) -> None:
+    table.save(tmp_path)
+    fitting = tiny_config(branches=(BranchConfig(name="tags", width=2),))
+    loaded = load_tag_table(tmp_path, fitting)
+    assert loaded is not None and loaded.words == table.words
+    with pytest.raises(CheckpointError, match="vectors of 2 numbers, but the tags branch reads 3"):
+        load_tag_table(tmp_path, tiny_config(branches=(BranchConfig(name="tags", width=3),)))
+    assert load_tag_table(tmp_path, tiny_config()) is None  # its tags are text
+    save_pretrained(tiny_model(fitting), tmp_path)
+    before = checkpoint_hash(tmp_path)
+    TagTable(table.words, table.vectors + 1).save(tmp_path)
+    assert checkpoint_hash(tmp_path) != before

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import SPECIAL, shared
+from conftest import SPECIAL, shared, tiny_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models
 
+from audiogpt.checkpoint_parts import load_tokenizer
+from audiogpt.checkpoints import CheckpointError
 from audiogpt.tokenizer import BYTE_OF_CHARACTER, CaptionTokenizer
 
 TEXTS = ["a slow ballad", "café señor – 日本", "🎵🎶 don't", " <title> x", "", "tab\tnewline\n"]
@@ -141,3 +143,33 @@ def test_a_vocabulary_without_an_end_is_refused(tmp_path: Path) -> None:
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
     with pytest.raises(ValueError, match="could not end"):
         CaptionTokenizer.from_folder(tmp_path)
+
+
+def test_a_tokenizer_file_that_is_not_byte_level_is_refused(tmp_path: Path) -> None:
+    words = {"<|endoftext|>": 0, "\u2581piano": 1}  # as SentencePiece writes spaces
+    Tokenizer(models.WordLevel(words, unk_token="<|endoftext|>")).save(
+        str(tmp_path / "tokenizer.json")
+    )
+    with pytest.raises(ValueError, match=r"tokenizer\.json is not a byte-level"):
+        CaptionTokenizer.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vocab_size": 240}, "tokens, but the model only 240"),
+        ({"eos_token_id": 5}, "eos_token_id 0, but config.json says 5"),
+        ({"bos_token_id": 5}, "bos_token_id 2, but config.json says 5"),
+        ({"pad_token_id": 5}, "pad_token_id 1, but config.json says 5"),
+    ],
+)
+def test_the_tokenizer_of_another_model_is_refused(tiny_checkpoint, changes, message) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        load_tokenizer(tiny_checkpoint, tiny_config(**changes))
+
+
+def test_an_ordinary_token_may_serve_as_start_and_padding() -> None:
+    """GPT-2's vocabulary has none of their own, so models started from it choose."""
+    folder = shared("oracle", "playntell", "gpt2-bpe")
+    ids = {"eos_token_id": 50256, "bos_token_id": 50256, "pad_token_id": 50256}
+    assert load_tokenizer(folder, tiny_config(vocab_size=50257, **ids)).eos_id == 50256

@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training_data import write_musiccaps
 
+from audiogpt.cli import main
 from audiogpt.training.artist_sentences import artist_sentence, artist_title, draw_shares
 from audiogpt.training.compose import compose
+from audiogpt.training.grooves import HELD_OUT_SHARE
 from audiogpt.training.incompetech import HELD_OUT_ALBUM, clean_description, read_incompetech
 from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.pairs import Pair, clean_text
@@ -53,6 +55,25 @@ def test_test_rows_never_reach_training(tmp_path: Path) -> None:
     assert "zumba" not in texts.split()
     order = [p.key for p in read_musiccaps(path, "test")]
     assert order == [f"row{number}" for number in range(0, 900, 4)]
+
+
+def test_unclear_splits_are_refused(tmp_path: Path) -> None:
+    caps = write_musiccaps(tmp_path / "caps.csv", rows=20)
+    caps.write_text(caps.read_text().replace("True", "true").replace("False", "false"))
+    with pytest.raises(ValueError, match="True or False"):
+        read_musiccaps(caps, "train")
+
+
+def test_grooves_have_no_texts_to_score_against(tmp_path: Path, capsys) -> None:
+    row = {"file": "0001.ogg", "style": "polka", "instruments": ["accordion"], "bpm": 120}
+    held = next(n for n in map(str, range(100)) if random.Random(n).random() < HELD_OUT_SHARE)
+    text = "".join(json.dumps({**row, "groove_file": held}) + "\n" for _ in range(2))
+    (tmp_path / "grooves.jsonl").write_text(text)
+    command = ["evaluate", "--dataset", "grooves", "--data", str(tmp_path), "--beams", "1"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "| tag words used |" in printed
+    assert "BLEU" not in printed
 
 
 def test_unknown_split_is_refused(tmp_path: Path) -> None:

@@ -142,6 +142,17 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.Mo
         last[0]["model.transformer.wte.weight"], ours["transformer.wte.weight"].float()
     )  # the checkpoint is the average, not the last weights
 
+    def killed_while_saving(**_) -> None:  # after the state, before older checkpoints go
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("transformers.trainer.rotate_checkpoints", killed_while_saving)
+    with pytest.raises(KeyboardInterrupt):
+        train_open_data(_options(tmp_path / "saving", caps))
+    monkeypatch.undo()
+    resumed = train_open_data(_options(tmp_path / "saving", caps, resume=True))
+    ours = load_file(resumed / "model.safetensors")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
     with (whole / "training_curve.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert rows[-1]["step"] == "8"

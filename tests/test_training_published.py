@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
+import re
 import runpy
 import subprocess
 import sys
@@ -27,8 +30,12 @@ from audiogpt.training.annotations import formatted, read_annotations
 from audiogpt.training.bertscore import bert_scores
 from audiogpt.training.features import FeatureFile
 from audiogpt.training.options import PublishedOptions
-from audiogpt.training.published_data import branches, sampled
-from audiogpt.training.published_run import train_published
+from audiogpt.training.plain_text import spoken
+from audiogpt.training.published_data import branches, sampled, usable
+from audiogpt.training.published_run import _prepare, _self_critical_trainer, train_published
+from audiogpt.training.scst import SelfCriticalTrainer
+from audiogpt.training.trainer import CaptionTrainer
+from audiogpt.training.validation import Validation
 from audiogpt.training.vocabulary import train_vocabulary
 
 
@@ -152,12 +159,13 @@ def test_a_tag_table_gives_vectors_and_goes_with_the_checkpoint(data: Path, tmp_
     request = CaptionRequest(tags=(Tag(text=genres[0]), Tag(text="unheard of")))
     result = Captioner.from_pretrained(folder).caption(request)
     assert any("unheard of" in warning for warning in result.warnings)
+    other = tmp_path / "other"
     with pytest.raises(ValueError, match="width 12, the features 300"):
-        train_published(_options(tmp_path, data, tag_table=tmp_path / "table"))
+        train_published(_options(other, data, tag_table=tmp_path / "table"))
     with pytest.raises(ValueError, match="playlist_feature"):
-        train_published(_options(tmp_path, data, **settings, playlist_feature="audio"))
+        train_published(_options(other, data, **settings, playlist_feature="audio"))
     with pytest.raises(ValueError, match="no tag table"):
-        train_published(_options(tmp_path, data, tag_table=tmp_path / "nowhere"))
+        train_published(_options(other, data, tag_table=tmp_path / "nowhere"))
 
 
 @pytest.mark.slow
@@ -174,7 +182,10 @@ def test_from_a_folder_of_songs_to_captions(tmp_path: Path, capsys) -> None:
     (tmp_path / "splits").mkdir()
     for name, table in tables.items():
         (tmp_path / f"playlist2{name}.json").write_text(json.dumps(table))
-    rows = [{"playlist_id": k, "caption": f"songs for {k} by Nora Lind"} for k in tables["tracks"]]
+    rows = [
+        {"playlist_id": k, "caption": f"<title> {k} <description> songs for {k} by Nora Lind"}
+        for k in tables["tracks"]
+    ]
     for split in ("train", "val"):
         (tmp_path / "splits" / f"{split}.json").write_text(json.dumps(rows))
     command = (
@@ -225,30 +236,149 @@ def test_both_phases_and_the_switches_reach_the_model(data: Path, tmp_path: Path
     assert not any("srau" in name for name in load_file(plain / "model.safetensors"))
 
 
-@pytest.mark.slow
-def test_resume_last_equals_an_unbroken_run(data: Path, tmp_path: Path) -> None:
-    whole = train_published(_options(tmp_path / "whole", data, num_train_epochs=4))
-    import audiogpt.training.trainer as trainer_module
+class Stop(Exception):
+    """A run is cut off."""
 
-    class Stop(Exception):
-        pass
+
+def _cut_off(options: PublishedOptions, step: int, trainer: type = CaptionTrainer) -> None:
+    """Run until a phase of this kind reaches a step, as if it were killed there."""
+    kept = trainer.training_step
 
     def stop_at(self, *args, **kwargs):
-        if self.state.global_step >= 9:
+        if self.state.global_step >= step:
             raise Stop
         return kept(self, *args, **kwargs)
 
-    kept = trainer_module.CaptionTrainer.training_step
-    trainer_module.CaptionTrainer.training_step = stop_at  # type: ignore[method-assign]
-    try:
-        with pytest.raises(Stop):
-            train_published(_options(tmp_path / "cut", data, num_train_epochs=4))
-    finally:
-        trainer_module.CaptionTrainer.training_step = kept  # type: ignore[method-assign]
-    cut = _options(tmp_path / "cut", data, num_train_epochs=4, resume_last=True)
-    resumed = train_published(cut)
-    states = [load_file(folder / "model.safetensors") for folder in (whole, resumed)]
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(trainer, "training_step", stop_at)
+        train_published(options)
+
+
+def _same(*folders: Path) -> bool:
+    one, other = (load_file(folder / "model.safetensors") for folder in folders)
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.slow
+def test_resume_last_equals_an_unbroken_run(data: Path, tmp_path: Path) -> None:
+    """Cut off at the end of an epoch, amid one, and in the second phase."""
+    settings = {"num_train_epochs": 4, "save_every": 2, "reinforcement_epochs": 2.0}
+    whole = train_published(_options(tmp_path / "whole", data, **settings))
+    for name, step, trainer in (
+        ("end", 9, CaptionTrainer), ("amid", 8, CaptionTrainer), ("second", 7, SelfCriticalTrainer)
+    ):  # fmt: skip
+        options = _options(tmp_path / name, data, **settings)
+        _cut_off(options, step, trainer)
+        assert _same(whole, train_published(replace(options, resume_last=True))), name
+
+
+@pytest.mark.slow
+def test_runs_are_not_mixed_up(data: Path, tmp_path: Path, caplog) -> None:
+    options = _options(tmp_path, data, num_train_epochs=1)
+    train_published(options)
+    with pytest.raises(ValueError, match="holds a run already"):
+        train_published(options)
+    with pytest.raises(ValueError, match="other lr, random_seed"):
+        train_published(replace(options, lr=1e-3, random_seed=7, resume_last=True))
+    finished = tmp_path / "run" / "cross-entropy"
+    before = {path.name for path in finished.glob("checkpoint-*")}
+    train_published(replace(options, resume_last=True))  # finished: nothing to do
+    assert {path.name for path in finished.glob("checkpoint-*")} == before
+    train_published(replace(options, exp_name="mistyped", resume_last=True))
+    assert "nothing to resume" in caplog.text
+
+
+@pytest.mark.slow
+def test_patience_hands_over_to_self_critical_training(
+    data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    ciders = iter([5.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.5])
+    measured = Validation.measure
+    monkeypatch.setattr(
+        Validation, "measure", lambda *args: {**measured(*args), "cider": next(ciders)}
+    )
+    folder = train_published(_options(tmp_path, data, num_train_epochs=6, patience=2))
+    first, second = (
+        json.loads((tmp_path / "run" / phase / "finished.json").read_text())
+        for phase in ("cross-entropy", "self-critical")
+    )
+    # Of equals the later is the better; two worse ones end it after the fourth of six epochs.
+    assert (first["epochs"], first["stopped"], first["best"]) == (4.0, True, "checkpoint-6")
+    assert second["epochs"] == 2.0
+    best = load_file(tmp_path / "run" / "cross-entropy" / "checkpoint-6" / "model.safetensors")
+    final = load_file(folder / "model.safetensors")  # of the first phase, which was better
+    assert all(torch.equal(best[f"model.{name}"], final[name]) for name in final)
+    log = (tmp_path / "log.txt").read_text()
+    assert "cross-entropy, epoch 4.00" in log
+    assert "was not better" in log
+
+
+@pytest.mark.slow
+def test_naming_an_artist_is_rewarded(data: Path, tmp_path: Path) -> None:
+    options = _options(tmp_path, data)
+    prepared = _prepare(options, tmp_path / "run")
+    trainer = _self_critical_trainer(prepared, options, tmp_path / "run" / "self-critical", 1.0)
+    items = trainer.train_dataset
+    ids = prepared.train[0].tokens[1:]
+    named = prepared.tokenizer.artist_ids
+    without = tuple(i for i in ids if i not in named)
+    assert len(without) < len(ids)
+    longest = max(len(ids), len(without))
+    tokens = torch.zeros(1, 2, longest, dtype=torch.long)
+    for k, some in enumerate((ids, without)):
+        tokens[0, k, : len(some)] = torch.tensor(some)
+    rewarded = next(i for i in items if i.references[0] == _spoken_first(prepared))
+    rewards = trainer._rewards(
+        prepared.model, tokens, torch.ones(1, 2, dtype=torch.bool),
+        {"references": [rewarded.references], "tags": [()]},
+    )  # fmt: skip
+    assert rewards[0, 0] > rewards[0, 1]
+
+
+def _spoken_first(prepared) -> str:
+    return spoken(prepared.train.texts[0][1])
+
+
+def test_features_are_read_when_they_are_wanted(data: Path, tmp_path: Path, caplog) -> None:
+    options = _options(tmp_path, data)
+    examples = _prepare(options, tmp_path / "run").train
+    copy = pickle.loads(pickle.dumps(examples))  # as a worker of the data loader gets it
+    for one, other in zip(examples[:3], copy[:3], strict=True):
+        assert one.tokens == other.tokens
+        np.testing.assert_array_equal(one.features["audio"], other.features["audio"])
+    lost = tmp_path / "lost.hdf5"
+    with h5py.File(options.features_path) as old, h5py.File(lost, "w") as new:
+        for name in old:
+            if not name.startswith("playlist0_"):
+                new[name] = old[name][...]
+    _prepare(replace(options, features_path=lost), tmp_path / "run")
+    assert "1 of 24 train items have no audio" in caplog.text
+    with h5py.File(lost, "a") as file:
+        for name in list(file):
+            if name.split("_")[0] in {f"playlist{n}" for n in range(3, 40, 5)}:
+                del file[name]
+    with pytest.raises(ValueError, match="for any val item"):
+        _prepare(replace(options, features_path=lost), tmp_path / "run")
+
+
+def test_captions_that_say_nothing_are_left_out(tmp_path: Path, caplog) -> None:
+    (tmp_path / "splits").mkdir()
+    rows = [
+        {"playlist_id": 1, "caption": "<title> a <description> b"},
+        {"playlist_id": 1, "caption": "<title> another"},
+        {"playlist_id": 2, "caption": None},
+        {"playlist_id": 3, "caption": "no markers"},
+    ]
+    for split in ("train", "val"):
+        (tmp_path / "splits" / f"{split}.json").write_text(json.dumps(rows))
+    items = read_annotations(tmp_path)["train"]
+    assert [len(item.captions) for item in items] == [2, 1, 1]
+    kept = usable(items, "title_only", "train")
+    assert [(item.key, len(item.captions)) for item in kept] == [("1", 2)]
+    assert "2 empty train captions" in caplog.text
+    assert [i.key for i in usable(items, "description_only", "train")] == ["1"]
+    with pytest.raises(ValueError, match="No train caption"):
+        usable(items[1:], "title_only", "train")
 
 
 def test_the_original_readme_command_runs(data: Path, tmp_path: Path, capsys) -> None:
@@ -281,21 +411,46 @@ def test_the_original_readme_command_runs(data: Path, tmp_path: Path, capsys) ->
     assert (folder / "tokenizer.json").is_file()
 
 
+SUMS = """
+import os, sys
+from audiogpt.cli import main
+from audiogpt.training import published_run
+
+def load(trainer, checkpoint):  # before the best weights of a phase replace those of its end
+    total = sum(float(p.double().abs().sum()) for p in trainer.model.parameters())
+    print(f"\\nsum {os.environ['RANK']} {checkpoint.parent.name} {total!r}", flush=True)
+    loading(trainer, checkpoint)
+
+loading, published_run._load = published_run._load, load
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @pytest.mark.slow
 def test_two_processes_train_one_model(data: Path, tmp_path: Path) -> None:
     """torch.distributed's own launcher, with gloo where there is no GPU."""
     playlists = data / "playlists"
+    (tmp_path / "sums.py").write_text(SUMS)
     command = (
-        "-m torch.distributed.run --standalone --nproc_per_node 2 -m audiogpt train "
+        f"-m torch.distributed.run --standalone --nproc_per_node 2 {tmp_path}/sums.py train "
         f"--features_path {playlists}/features.hdf5 --annotation_folder {playlists}/annotations "
         f"--batch_size 4 --head 2 --n_embd 16 --decoder_layer 1 --gpt_model_type random "
         f"--vocabulary 400 --num_train_epochs 2 --longest 24 --beam_size 2 --lr 5e-3 --threads 1 "
-        f"--output {tmp_path} --log_file {tmp_path}/log.txt --exp_name two"
+        f"--output {tmp_path} --log_file {tmp_path}/log.txt --exp_name two --reinforcement_epochs 1"
     )
     done = subprocess.run(
-        [sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
+        [sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True, timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
+    sums = sorted(re.findall(r"sum (\d) ([a-z-]+) ([\d.e+]+)", done.stdout))
+    assert [(rank, phase) for rank, phase, _ in sums] == [
+        ("0", "cross-entropy"), ("0", "self-critical"),
+        ("1", "cross-entropy"), ("1", "self-critical"),
+    ]  # fmt: skip
+    totals = [float(total) for *_, total in sums]
+    assert totals[:2] == totals[2:]  # both processes have the same weights after each phase
+    assert totals[0] != totals[1]
     alone = train_published(_options(tmp_path / "alone", data, exp_name="one"))
     assert (tmp_path / "two" / "model" / "model.safetensors").is_file()
     together, apart = (

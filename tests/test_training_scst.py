@@ -11,12 +11,12 @@ from audiogpt.model import AudioGPT
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.collate import Collator
 from audiogpt.training.dataset import Example
-from audiogpt.training.losses import CaptioningLoss
 from audiogpt.training.rewards import Reward, RewardWeights
 from audiogpt.training.scst import (
     Rewarded,
     RewardedCollator,
     RewardedExample,
+    SelfCriticalLoss,
     SelfCriticalTrainer,
     self_critical_loss,
 )
@@ -121,7 +121,7 @@ def test_a_few_steps_change_captions_for_the_reward(tmp_path, sample: bool) -> N
 
     items = [RewardedExample(example=Example(tokens=ids), references=("slow.",))] * 4
     trainer = SelfCriticalTrainer(
-        model=CaptioningLoss(model),
+        model=SelfCriticalLoss(model),
         tokenizer=tokenizer,
         reward=Length(CORPUS, RewardWeights()),
         captions=6,

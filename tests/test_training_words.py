@@ -8,6 +8,7 @@ import pytest
 from audiogpt import words
 from audiogpt.request import Decoding
 from audiogpt.reranking import coverage, invented, repeated, rerank
+from audiogpt.training.behaviour import mentions
 from audiogpt.training.cider import CiderD
 from audiogpt.training.metrics import faithfulness, form, paired_bootstrap
 
@@ -54,6 +55,23 @@ def test_form_finds_repetition_cut_endings_and_known_captions() -> None:
     assert measured["whole sentences"] == 50.0
     assert measured["novel"] == 50.0
     assert measured["of 8 to 60 words"] == 50.0
+    assert form(["A rock song."], ["a rock song"])["novel"] == 0.0  # whatever its marks
+
+
+@pytest.mark.parametrize(
+    ("tag", "text", "said"),
+    [
+        ("slow tempo", "The tempo is slow.", True),
+        ("slow tempo", "A fast song.", False),
+        ("medium tempo", "It has a moderate pace.", True),
+        ("male voice", "A female voice sings.", False),
+        ("male voice", "A man is the singer.", True),
+        ("instrumental", "A man sings, the vocal is loud.", False),
+        ("punchy kick drum", "A punchy kick.", True),
+    ],
+)
+def test_mentions_are_of_most_words_of_a_tag(tag: str, text: str, said: bool) -> None:
+    assert mentions(tag, text) is said
 
 
 def test_cider_matches_the_reference_implementation() -> None:

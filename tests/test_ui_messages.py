@@ -11,8 +11,9 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from conftest import EXAMPLES
+from conftest import EXAMPLES, tiny_config, tiny_model
 
+from audiogpt.config import BranchConfig
 from audiogpt.pipeline import Captioner
 from audiogpt.ui import answers as answers_module
 from audiogpt.ui import memory as memory_module
@@ -175,6 +176,11 @@ def test_a_saved_result_is_restored_and_a_broken_one_refused(answers):
     result = json.loads(list(answers.caption(message()))[-1])["result"]
     reply = json.loads(answers.restore(json.dumps(result)))
     assert reply["same_checkpoint"] and reply["result"]["description"] == result["description"]
+    assert len(reply["why"]["candidates"]) == len(result["tokens"])
+    foreign = result | {"checkpoint_sha256": "of another"}  # its tokens spell something else here
+    reply = json.loads(answers.restore(json.dumps(foreign)))
+    assert not reply["same_checkpoint"] and reply["why"]["candidates"] is None
+    assert reply["why"]["shares"]
     result["trace"]["drop"] = result["trace"]["drop"][:1]
     assert "not a caption" in json.loads(answers.restore(json.dumps(result)))["error"]
 
@@ -201,6 +207,15 @@ def test_the_page_knows_its_defaults(captioner):
     first = json.loads(first_message(captioner))
     assert first["branches"] == ["audio", "tags", "artists"]
     assert first["decoding"]["beams"] >= 1 and "piano" in first["known_tags"]
+    assert first["reads_tags"] and first["tags_as_text"] and not first["weights_are_relative"]
+
+
+def test_the_page_knows_what_a_checkpoint_cannot_do(captioner):
+    branches = (BranchConfig(name="audio", width=256), BranchConfig(name="tags", width=4))
+    model = tiny_model(tiny_config(branches=branches, null_rows=False))
+    first = json.loads(first_message(Captioner(model, captioner.tokenizer)))
+    assert first["branches"] == ["audio", "tags"] and first["weights_are_relative"]
+    assert not first["reads_tags"] and not first["tags_as_text"] and not first["known_tags"]
 
 
 def test_web_files_are_listed_and_their_syntax_is_right(tmp_path):

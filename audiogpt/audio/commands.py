@@ -52,8 +52,10 @@ def run_embed(options: argparse.Namespace) -> int:
     import numpy as np
 
     from audiogpt.audio.embedding import embed_file, load_embedding
+    from audiogpt.devices import usable_device
 
-    embedding = load_embedding(options.embedding, weights=options.weights, device=options.device)
+    device = usable_device(options.device)
+    embedding = load_embedding(options.embedding, weights=options.weights, device=device)
     heard = embed_file(
         options.file, embedding, start=options.start, duration=options.duration, progress=_progress
     )
@@ -70,10 +72,11 @@ def run_tags(options: argparse.Namespace) -> int:
     from audiogpt.audio.loading import iter_mono
     from audiogpt.audio.tag_picture import draw_tags
     from audiogpt.audio.tagger import load_tagger
+    from audiogpt.devices import usable_device
 
     if options.top < 1:
         raise ValueError("--top must be at least 1.")
-    tagger = load_tagger(options.device)
+    tagger = load_tagger(usable_device(options.device))
     blocks = iter_mono(
         options.file,
         tagger.sample_rate,
@@ -102,9 +105,11 @@ def run_tags(options: argparse.Namespace) -> int:
 def run_extract(options: argparse.Namespace) -> int:
     from audiogpt.audio.embedding import load_embedding
     from audiogpt.audio.features import extract_features, find_tracks
+    from audiogpt.devices import usable_device
 
     tracks = find_tracks(options.folder)
-    embedding = load_embedding(options.embedding, weights=options.weights, device=options.device)
+    device = usable_device(options.device)
+    embedding = load_embedding(options.embedding, weights=options.weights, device=device)
     report = extract_features(
         tracks,
         options.out,

@@ -81,7 +81,7 @@ def _read_coco(folder: Path) -> dict[str, list[Item]]:
                 for image in data.get("images", ()):
                     captions.setdefault(str(image["id"]), [])
                 for annotation in data["annotations"]:
-                    text = " ".join(str(annotation["caption"]).split())
+                    text = " ".join((annotation["caption"] or "").split())
                     captions.setdefault(str(annotation["image_id"]), []).append(text)
             except (KeyError, TypeError, AttributeError) as error:
                 raise ValueError(f"{path} is not COCO captions JSON: {error!r}.") from error
@@ -96,19 +96,21 @@ def _read_playlists(folder: Path) -> dict[str, list[Item]]:
     splits: dict[str, list[Item]] = {}
     for split in SPLITS:
         path = folder / "splits" / f"{split}.json"
-        items = []
+        captions: dict[str, list[str]] = {}
         for entry in _read(path) if path.is_file() else ():
             try:
-                key, caption = str(entry["playlist_id"]), str(entry["caption"])
+                captions.setdefault(str(entry["playlist_id"]), []).append(entry["caption"] or "")
             except (KeyError, TypeError) as error:
                 raise ValueError(f"{path} needs playlist_id and caption: {error!r}.") from error
+        items = []
+        for key, texts in captions.items():
             artists = _ranked(table.get(key, ()))
-            caption = mask_artists(caption, artists.names)
-            caption = mask_artists(caption, [preprocess(name) for name in artists.names])
+            texts = [mask_artists(text, artists.names) for text in texts]
+            plain = [preprocess(name) for name in artists.names]
             items.append(
                 Item(
                     key=key,
-                    captions=(caption,),
+                    captions=tuple(mask_artists(text, plain) for text in texts),
                     artists=artists,
                     tracks=tracks.get(key, ()),
                     tags=tags.get(key, ()),

@@ -32,12 +32,12 @@ SYNONYMS: Mapping[str, str] = {
     "amateur": "home video",
     "e": "electric",
     "fast": "uptempo upbeat quick",
-    "instrumental": "instrument voice vocal",
+    "instrumental": "instrument",
     "uptempo": "fast upbeat",
     "upbeat": "uptempo fast lively",
     "moderate": "medium",
     "medium": "moderate",
-    "tempo": "slow fast medium moderate pace speed",
+    "tempo": "medium moderate pace speed",
     "noisy": "noise",
     "voice": "vocal singer vocalist sing singing",
     "vocal": "voice singer vocalist sing singing",
@@ -67,8 +67,8 @@ class AudioMatters:
     clips: int
     descriptions: int
     chance: float  # expected mean reciprocal rank of a random order
-    mrr: float  # ranked by log-probability of the description
-    mrr_gain: float  # ranked by how much the audio raises it over no input at all
+    mrr: float  # ranked by mean log-probability per token of the description
+    mrr_gain: float  # ranked by how much the audio raises that over no input at all
     overlap: float  # mean share of a clip's facts that its own caption names, percent
     overlap_shuffled: float  # the same with captions of other clips
 
@@ -91,9 +91,8 @@ def audio_matters(
     """
     dice = random.Random(seed)
     if facts:
-        texts = [
-            " ".join(compose([p.style, *p.moods[:2], *p.instruments[:4]], dice)) for p in pairs
-        ]
+        told = [[p.style, *p.moods[:2], *p.instruments[:4]] for p in pairs]
+        texts = [" ".join(compose([fact for fact in some if fact], dice)) for some in told]
     else:
         pairs = [pair for pair in pairs if pair.sentences]
         texts = [pair.description for pair in pairs]
@@ -152,6 +151,7 @@ class TagsSteer:
     """Whether switching a tag on makes the caption mention it."""
 
     mentioned: float  # percent of all (tag, context) cases
+    mentioned_anyway: float  # the same without the tag
     by_tag: Mapping[str, int]  # contexts, of five, in which each tag is mentioned
     zero_is_absent: bool  # weight 0 gives the same tokens as leaving the tag out, in every case
 
@@ -174,7 +174,8 @@ def tags_steer(
     cases = []
     for tag in tags:
         free = [c for c in contexts if not content_words(tag) & content_words(" ".join(c))]
-        cases += [(tag, context) for context in free[:CONTEXTS]]
+        chosen = random.Random(tag).sample(free, min(CONTEXTS, len(free)))
+        cases += [(tag, context) for context in chosen]
     blank = View(title="", description="")
 
     def views(weight: float | None) -> list[Example]:
@@ -189,21 +190,24 @@ def tags_steer(
         for weight in (1.0, 0.0, None)
     )
     hits: Counter[str] = Counter(dict.fromkeys(tags, 0))
-    for (tag, _), caption in zip(cases, on, strict=True):
-        hits[tag] += mentions(tag, f"{caption.title} {caption.description}")
+    anyway = 0
+    for (tag, _), with_it, without in zip(cases, on, off, strict=True):
+        hits[tag] += mentions(tag, f"{with_it.title} {with_it.description}")
+        anyway += mentions(tag, f"{without.title} {without.description}")
     return TagsSteer(
         mentioned=100 * sum(hits.values()) / len(cases),
+        mentioned_anyway=100 * anyway / len(cases),
         by_tag=dict(hits),
         zero_is_absent=all(z.tokens == o.tokens for z, o in zip(zero, off, strict=True)),
     )
 
 
 def mentions(tag: str, text: str) -> bool:
-    """Whether a text has at least half of a tag's content words, or listed synonyms of them."""
+    """Whether a text has most of a tag's content words, both of two, or listed synonyms."""
     said = set(all_words(text))
     wanted = content_words(tag) or set(all_words(tag))
     found = sum(bool({word, *SYNONYMS.get(word, "").split()} & said) for word in wanted)
-    return 2 * found >= len(wanted)
+    return 2 * found > len(wanted)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,9 +25,8 @@ def add_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
 def _check(options: argparse.Namespace) -> int:
     import torch
 
-    from audiogpt.checkpoints import from_pretrained, read_lengths, resolve
+    from audiogpt.checkpoint_parts import load_parts
     from audiogpt.request import Decoding
-    from audiogpt.tokenizer import CaptionTokenizer
     from audiogpt.training import behaviour
     from audiogpt.training.embeddings import embed_clips, load_embeddings
     from audiogpt.training.incompetech import read_incompetech
@@ -35,9 +34,8 @@ def _check(options: argparse.Namespace) -> int:
 
     if options.threads:
         torch.set_num_threads(options.threads)
-    folder = resolve(options.checkpoint)
-    model, tokenizer = from_pretrained(folder), CaptionTokenizer.from_folder(folder)
-    lengths = read_lengths(folder)
+    parts = load_parts(options.checkpoint)
+    model, tokenizer, lengths = parts.model, parts.tokenizer, parts.lengths
     settings = dict(model.config.decoding)
     if options.beams:
         settings["beams"] = options.beams
@@ -67,9 +65,10 @@ def _check(options: argparse.Namespace) -> int:
             texts = "composed from facts" if facts else "the composer's"
             print(
                 f"Audio matters ({heard.clips} clips, {heard.descriptions} descriptions, {texts}): "
-                f"mean reciprocal rank {heard.mrr:.3f} by log-probability and {heard.mrr_gain:.3f} "
-                f"by its gain over no audio, chance {heard.chance:.3f}; facts named "
-                f"{heard.overlap:.1f} %, by other clips' captions {heard.overlap_shuffled:.1f} %."
+                f"mean reciprocal rank {heard.mrr:.3f} by log-probability per token and "
+                f"{heard.mrr_gain:.3f} by its gain over no audio, chance {heard.chance:.3f}; facts "
+                f"named {heard.overlap:.1f} %, by other clips' captions "
+                f"{heard.overlap_shuffled:.1f} %."
             )
     contexts = [pair.tags[:3] for pair in held]
     random.Random(0).shuffle(contexts)
@@ -81,10 +80,11 @@ def _check(options: argparse.Namespace) -> int:
         decoding=decoding,
         lengths=lengths,
     )
-    weak = ", ".join(f"{tag} {hits}" for tag, hits in steer.by_tag.items() if hits < 4)
+    weak = ", ".join(f"{tag} {hits}" for tag, hits in steer.by_tag.items() if hits < 5)
     print(
         f"Tags steer: the 60 commonest tags are mentioned in {steer.mentioned:.1f} % of 5 contexts "
-        f"each; weight 0 equals absence: {steer.zero_is_absent}. Below 4 of 5: {weak or 'none'}."
+        f"each, without the tag in {steer.mentioned_anyway:.1f} %; weight 0 equals absence: "
+        f"{steer.zero_is_absent}. Below 5 of 5: {weak or 'none'}."
     )
     shown = behaviour.artists_show(
         model,

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from audiogpt.artists import NEUTRAL_NAME
-from audiogpt.captions import read_caption
+from audiogpt.captions import counted_text, read_caption
 from audiogpt.controls import control_features
 from audiogpt.decoding import decode_all, steer
 from audiogpt.guidance import wants_guidance
@@ -21,8 +20,7 @@ from audiogpt.token_words import TokenWords
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.collate import Collator, as_rows, to_device
 from audiogpt.training.dataset import Example
-
-NAMES = tuple(f"{NEUTRAL_NAME} {rank}" for rank in range(10))
+from audiogpt.training.plain_text import NAMES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +48,8 @@ def write_captions(
 
     `lengths` are the checkpoint's, if it has any.
     """
-    collate, words = Collator(model.config), TokenWords(tokenizer, model.config.vocab_size)
+    collate, formatting = Collator(model.config), model.config.formatting
+    words = TokenWords(tokenizer, model.config.vocab_size, formatting=formatting)
     eos = model.config.eos_token_id
     for start in range(0, len(examples), batch_size):
         batch = examples[start : start + batch_size]
@@ -87,7 +86,7 @@ def write_captions(
                     ids,
                     artists=NAMES,
                     text_format=model.config.text_format,
-                    formatting=model.config.formatting,
+                    formatting=formatting,
                 )
                 written.append(
                     Written(
@@ -98,7 +97,7 @@ def write_captions(
                         log_probability=float(found.log_probabilities[item, rank].sum()),
                     )
                 )
-            yield choose(written, tags[item], decoding, gains[item])
+            yield choose(written, tags[item], decoding, gains[item], formatting=formatting)
 
 
 def choose(
@@ -106,13 +105,19 @@ def choose(
     tags: Sequence[tuple[str, float]],
     decoding: Decoding,
     gains: np.ndarray | None = None,
+    *,
+    formatting: str = "standard",
 ) -> Written:
     """The best hypothesis; unfinished ones only if there is no other."""
     if gains is None and not wants_guidance(decoding, tags):
         return written[0]
-    finished = [w for w in written if w.finished and w.description] or list(written)
+
+    def counted(caption: Written) -> str:
+        return counted_text(caption.title, caption.description, formatting)
+
+    finished = [w for w in written if w.finished and counted(w)] or list(written)
     order, _ = rerank(
-        [w.description for w in finished],
+        [counted(w) for w in finished],
         [w.log_probability for w in finished],
         [len(w.tokens) for w in finished],
         tags,

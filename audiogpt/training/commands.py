@@ -15,6 +15,7 @@ from audiogpt.training.options import AUDIO_EMBEDDINGS
 
 if TYPE_CHECKING:
     from audiogpt.training.evaluation import Prediction
+    from audiogpt.training.metrics import Overlap
 
 
 def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -93,7 +94,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from audiogpt.checkpoints import read_config, resolve
     from audiogpt.request import Decoding
     from audiogpt.training import evaluation
-    from audiogpt.training.metrics import overlap_scores, paired_bootstrap
+    from audiogpt.training.bertscore import bert_scores
 
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -117,6 +118,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         limit=options.limit,
         batch_size=options.batch_size,
     )
+    others = evaluation.read_predictions(options.compare) if options.compare else []
+    if options.bertscore is not None:  # an encoder that cannot be used is told of at once
+        bert_scores(["a"], ["a"], options.bertscore, layer=options.bertscore_layer)
     predictions = evaluation.predict(settings)
     if options.out is not None:
         evaluation.write_predictions(predictions, options.out)
@@ -128,16 +132,26 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.bertscore is not None:
         _print_bertscore(predictions, options)
     if options.compare is not None:
-        others = evaluation.read_predictions(options.compare)
-        references = [p.ground_truth for p in predictions]
-        if len(others) != len(references):
-            raise ValueError(f"{options.compare} has {len(others)} rows, not {len(references)}.")
-        theirs = overlap_scores(others, references)
-        print("\n| measure | difference | 95 % interval |\n|---|---|---|")
-        for name, scores in scored.overlap.each.items():
-            mean, low, high = paired_bootstrap(scores, theirs.each[name])
-            print(f"| {name} per caption | {mean:+.2f} | {low:+.2f} to {high:+.2f} |")
+        _print_comparison(predictions, others, scored.overlap, options.compare)
     return 0
+
+
+def _print_comparison(
+    predictions: Sequence[Prediction],
+    others: Sequence[tuple[str, str]],
+    mine: Overlap | None,
+    path: Path,
+) -> None:
+    from audiogpt.training.metrics import overlap_scores, paired_bootstrap
+
+    references = [p.ground_truth for p in predictions]
+    if [truth for _, truth in others] != references or mine is None:
+        raise ValueError(f"{path} holds predictions for other rows than these.")
+    theirs = overlap_scores([text for text, _ in others], references)
+    print("\n| measure | difference | 95 % interval |\n|---|---|---|")
+    for name, scores in mine.each.items():
+        mean, low, high = paired_bootstrap(scores, theirs.each[name])
+        print(f"| {name} per caption | {mean:+.2f} | {low:+.2f} to {high:+.2f} |")
 
 
 def _print_bertscore(predictions: Sequence[Prediction], options: argparse.Namespace) -> None:

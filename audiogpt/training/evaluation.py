@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
@@ -13,14 +12,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from audiogpt.checkpoints import from_pretrained, read_lengths, resolve
+from audiogpt.checkpoint_parts import load_tag_table, load_tokenizer
+from audiogpt.checkpoints import default_decoding, from_pretrained, read_lengths, resolve
 from audiogpt.config import AudioGPTConfig
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
 from audiogpt.tags import TagTable
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.annotations import is_playlists, read_annotations
-from audiogpt.training.captioning import NAMES, write_captions
+from audiogpt.training.captioning import write_captions
 from audiogpt.training.dataset import Example, make_example
 from audiogpt.training.embeddings import embed_clips, load_embeddings
 from audiogpt.training.grooves import read_grooves
@@ -29,8 +29,8 @@ from audiogpt.training.metrics import Overlap, faithfulness, form, overlap_score
 from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.pairs import Pair
 from audiogpt.training.plain_text import spoken
-from audiogpt.training.published_data import item_examples, references, without_text
-from audiogpt.training.views import plain_view
+from audiogpt.training.published_data import ItemExamples, usable
+from audiogpt.training.views import fit_length, plain_view
 
 logger = logging.getLogger(__name__)
 
@@ -95,18 +95,19 @@ def predict(options: EvaluationOptions) -> list[Prediction]:
     """Caption every row."""
     folder = resolve(options.checkpoint)
     model = from_pretrained(folder)
-    tokenizer = CaptionTokenizer.from_folder(folder)
-    decoding = options.decoding or Decoding(**dict(model.config.decoding))
+    tokenizer = load_tokenizer(folder, model.config)
+    decoding = options.decoding or default_decoding(model.config)
+    examples: Sequence[Example]
     if options.dataset == "playlists":
-        given = _playlists(model, tokenizer, options, TagTable.find(folder))
+        examples, told = _playlists(model, tokenizer, options, load_tag_table(folder, model.config))
     else:
         rows = read_rows(options)
         examples = _examples(rows, tokenizer, options, model.config)
-        given = [(e, reference(row), row.tags) for e, row in zip(examples, rows, strict=True)]
+        told = [(reference(row), row.tags) for row in rows]
     written = write_captions(
         model,
         tokenizer,
-        [example for example, _, _ in given],
+        examples,
         decoding,
         lengths=read_lengths(folder),
         batch_size=options.batch_size,
@@ -122,8 +123,8 @@ def predict(options: EvaluationOptions) -> list[Prediction]:
             title=caption.title,
             tags=tags,
         )
-        for (_, truth, tags), caption in zip(
-            given, tqdm(written, total=len(given), desc="captions"), strict=True
+        for (truth, tags), caption in zip(
+            told, tqdm(written, total=len(told), desc="captions"), strict=True
         )
     ]
 
@@ -133,8 +134,8 @@ def _playlists(
     tokenizer: CaptionTokenizer,
     options: EvaluationOptions,
     tag_table: TagTable | None,
-) -> list[tuple[Example, str, tuple[str, ...]]]:
-    """Inputs and reference of each playlist of the split; artists go by their rank in both."""
+) -> tuple[Sequence[Example], list[tuple[str, tuple[str, ...]]]]:
+    """Inputs, and reference and tags, of each caption of the split."""
     assert options.features is not None
     items = read_annotations(options.data)
     if not is_playlists(options.data) or options.split not in items:
@@ -142,27 +143,21 @@ def _playlists(
             f"{options.data} must be PlayNTell's annotations (splits/*.json), and the split one of "
             f"{', '.join(items)}."
         )
-    pairs = item_examples(
-        items[options.split],
+    formatting = model.config.formatting
+    examples = ItemExamples(
+        usable(items[options.split], formatting, options.split),
         model.config.branches,
         options.features,
         tokenizer=tokenizer,
-        formatting=model.config.formatting,
+        formatting=formatting,
         longest=model.config.n_positions,
         tag_table=tag_table,
+        split=options.split,
     )
-    named = re.compile(r"\bartist(\d)\b")
-    return [
-        (
-            without_text(example),
-            named.sub(
-                lambda match: NAMES[int(match[1])],
-                spoken(references(item, model.config.formatting)[0]),
-            ),
-            item.tags,
-        )
-        for example, item in (pairs[: options.limit] if options.limit else pairs)
-    ]
+    told = [(spoken(text), item.tags) for item, text in examples.texts]
+    if options.limit:
+        return examples[: options.limit], told[: options.limit]
+    return examples, told
 
 
 def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:
@@ -172,10 +167,11 @@ def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:
     path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_predictions(path: Path) -> list[str]:
-    """The predictions of such a file; ValueError if it has another form."""
+def read_predictions(path: Path) -> list[tuple[str, str]]:
+    """(prediction, ground truth) of such a file; ValueError if it has another form."""
     try:
-        return [str(row["prediction"]) for row in json.loads(path.read_text(encoding="utf-8"))]
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return [(str(row["prediction"]), str(row["ground_truth"])) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a predictions file: {error}.") from error
 
@@ -184,13 +180,14 @@ def read_predictions(path: Path) -> list[str]:
 class Evaluation:
     """All measures of a list of predictions."""
 
-    overlap: Overlap
+    overlap: Overlap | None  # None where the data set has no texts to compare with
     faithful: Mapping[str, float]
     form: Mapping[str, float]
 
     def table(self) -> str:
         """A Markdown table: measure and value."""
-        rows = {**self.overlap.corpus, **self.faithful, **self.form}
+        overlap = self.overlap.corpus if self.overlap else {}
+        rows = {**overlap, **self.faithful, **self.form}
         lines = ["| measure | value |", "|---|---|"]
         lines += [f"| {name} | {value:.1f} |" for name, value in rows.items() if not isnan(value)]
         return "\n".join(lines)
@@ -199,8 +196,9 @@ class Evaluation:
 def evaluate(predictions: Sequence[Prediction], known: Sequence[str] = ()) -> Evaluation:
     """Score predictions; `known` are the training captions, for the share of novel ones."""
     texts, tags = [p.prediction for p in predictions], [p.tags for p in predictions]
+    truths = [p.ground_truth for p in predictions]
     return Evaluation(
-        overlap=overlap_scores(texts, [p.ground_truth for p in predictions]),
+        overlap=overlap_scores(texts, truths) if any(truths) else None,
         faithful=faithfulness(texts, tags) if any(tags) else {},
         form=form(texts, set(known)),
     )
@@ -230,13 +228,14 @@ def _examples(
 
 
 def training_captions(options: EvaluationOptions) -> list[str]:
-    """The descriptions of the same data set's training rows."""
+    """The descriptions of the same data set's training rows, as written and as trained on."""
     if options.dataset == "grooves":
         return []
     if options.dataset == "playlists":
         return [
             spoken(c) for item in read_annotations(options.data)["train"] for c in item.captions
         ]
-    if options.dataset == "musiccaps":
-        return [pair.reference for pair in read_musiccaps(options.data, "train")]
-    return [pair.description for pair in read_incompetech(options.data, "train")]
+    read = read_musiccaps if options.dataset == "musiccaps" else read_incompetech
+    pairs = read(options.data, "train")
+    cut = [" ".join(fit_length(pair.sentences)) for pair in pairs]  # as training shows long ones
+    return [*(pair.reference for pair in pairs), *(pair.description for pair in pairs), *cut]

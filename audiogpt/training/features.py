@@ -39,7 +39,6 @@ class FeatureFile:
         except OSError as error:
             raise ValueError(f"{path} cannot be read as HDF5: {error}.") from error
         self.path, self.branches, self.tag_table = path, tuple(branches), tag_table
-        self.absent_tracks: set[str] = set()  # of items read so far
 
     def __enter__(self) -> FeatureFile:
         return self
@@ -61,20 +60,39 @@ class FeatureFile:
     def rows(self, item: Item) -> dict[str, np.ndarray]:
         """float32 (R, width) by branch; a branch of which nothing is known here is left out."""
         found = {}
-        for branch in self.branches:
-            array = self._stored(item, branch)
-            if array is None and branch == "audio":
-                array = self._of_tracks(item)
-            elif array is None and branch == "tags" and self.tag_table is not None:
-                vectors = self.tag_table.lookup((tag, 1.0) for tag in item.tags).vectors
-                array = vectors if len(vectors) else None
-            if array is not None:
-                found[branch] = array
+        for branch in self.known(item):
+            if (name := self._name(item, branch)) is not None:
+                array = np.asarray(self.file[name], np.float32)
+                found[branch] = array[None] if array.ndim == 1 else array
+            elif branch == "audio":
+                tracks = self._tracks(item)
+                found[branch] = np.stack(
+                    [track_row(np.asarray(self.file[track], np.float32)) for track in tracks]
+                )
+            else:
+                assert self.tag_table is not None
+                found[branch] = self.tag_table.lookup((tag, 1.0) for tag in item.tags).vectors
         return found
+
+    def known(self, item: Item) -> list[str]:
+        """The branches of which there is anything for an item; reads no rows."""
+        return [
+            branch
+            for branch in self.branches
+            if self._name(item, branch) is not None
+            or (branch == "audio" and self._tracks(item))
+            or (branch == "tags" and self._has_vectors(item))
+        ]
+
+    def absent_tracks(self, item: Item) -> list[str]:
+        """The tracks of a playlist that the file does not hold, where it is made of tracks."""
+        if "audio" not in self.branches or self._name(item, "audio") is not None:
+            return []
+        return [track for track in item.tracks if not self._whole(track)]
 
     def has(self, branch: str, items: Iterable[Item]) -> bool:
         """Whether the file holds anything of a branch for any of the items."""
-        return any(f"{item.key}_{s}" in self.file for item in items for s in SUFFIXES[branch])
+        return any(self._name(item, branch) is not None for item in items)
 
     def widths(self, items: Iterable[Item]) -> Mapping[str, int]:
         """Width of each branch, from the first item that has it; ValueError if none has."""
@@ -86,26 +104,24 @@ class FeatureFile:
         if missing := [b for b in self.branches if b not in widths]:
             names = ", ".join(f"<id>_{SUFFIXES[b][0]}" for b in missing)
             raise ValueError(
-                f"{self.path} has no {names} for any annotated item, nor what would stand for it "
-                "(tracks for <id>_audio, names of tags for <id>_tags)."
+                f"{self.path} has no {names} for any annotated item, nor what may stand for it "
+                "(its tracks, or tags in playlist2tags.json): add it, or leave that out of "
+                "--playlist_feature."
             )
         return widths
 
-    def _stored(self, item: Item, branch: str) -> np.ndarray | None:
-        for suffix in SUFFIXES[branch]:
-            if (name := f"{item.key}_{suffix}") in self.file:
-                array = np.asarray(self.file[name], np.float32)
-                return array[None] if array.ndim == 1 else array
-        return None
+    def _name(self, item: Item, branch: str) -> str | None:
+        """The item's own dataset of a branch."""
+        names = (f"{item.key}_{suffix}" for suffix in SUFFIXES[branch])
+        return next((name for name in names if name in self.file), None)
 
-    def _of_tracks(self, item: Item) -> np.ndarray | None:
-        """A row per track (R, width); an item without a list of tracks is a track itself."""
-        tracks = item.tracks or (item.key,)
-        known = [track for track in tracks if self._whole(track)]
-        if item.tracks:
-            self.absent_tracks |= set(tracks) - set(known)
-        rows = [track_row(np.asarray(self.file[track], np.float32)) for track in known]
-        return np.stack(rows) if rows else None
+    def _tracks(self, item: Item) -> list[str]:
+        """The tracks that are here; an item without a list of tracks is a track itself."""
+        return [track for track in item.tracks or (item.key,) if self._whole(track)]
+
+    def _has_vectors(self, item: Item) -> bool:
+        table = self.tag_table
+        return table is not None and bool(table.lookup((tag, 1.0) for tag in item.tags).words)
 
     def _whole(self, track: str) -> bool:
         """Whether a track is there, and not left unfinished by an interruption."""

@@ -82,13 +82,14 @@ def faithfulness(predictions: Sequence[str], tags: Sequence[Sequence[str]]) -> d
 
 
 def form(predictions: Sequence[str], known: Collection[str]) -> dict[str, float]:
-    """Diversity and form: percent of captions that are not in `known` (the training captions),
-    percent distinct, vocabulary, mean words, percent of 8 to 60 words, percent that end with a
-    stop, and percent with a word trigram twice."""
+    """Diversity and form: percent of captions whose words are not those of a text in `known` (the
+    training captions), percent distinct, vocabulary, mean words, percent of 8 to 60 words, percent
+    that end with a stop, and percent with a word trigram twice."""
     words = [all_words(text) for text in predictions]
+    seen = {tuple(all_words(text)) for text in known}
     share = 100 / len(predictions)
     return {
-        "novel": share * sum(text not in known for text in predictions),
+        "novel": share * sum(tuple(said) not in seen for said in words),
         "distinct": share * len(set(predictions)),
         "vocabulary": float(len({word for text in words for word in text})),
         "words": statistics.fmean(len(text.split()) for text in predictions),

@@ -29,6 +29,8 @@ def read_musiccaps(path: str | Path, split: str) -> list[Pair]:
     needed = {"ytid", "aspect_list", "caption", "is_audioset_eval"}
     if not rows or needed - rows[0].keys():
         raise ValueError(f"{path} is not MusicCaps' CSV: it needs columns {', '.join(needed)}.")
+    if wrong := {row["is_audioset_eval"] for row in rows} - {"True", "False"}:
+        raise ValueError(f"{path}: is_audioset_eval must be True or False, not {min(wrong)!r}.")
     chosen = [row for row in rows if (row["is_audioset_eval"] == "True") == (split == "test")]
     if split != "test":
         by_hash = sorted(row["ytid"] for row in chosen)

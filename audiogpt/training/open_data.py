@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
+from transformers import TrainingArguments, set_seed
 
 from audiogpt.audio.embedding import WIDTHS
-from audiogpt.checkpoints import from_pretrained, save_pretrained
+from audiogpt.checkpoints import from_pretrained, read_lengths, save_pretrained
 from audiogpt.config import AudioGPTConfig, BranchConfig
 from audiogpt.length import LengthModel
 from audiogpt.model import AudioGPT
@@ -30,7 +30,12 @@ from audiogpt.training.pairs import Pair
 from audiogpt.training.sources import Sources, read_sources
 from audiogpt.training.teachers import Teachers, adopt, freeze_all_but, go_back
 from audiogpt.training.titles import compose_title
-from audiogpt.training.trainer import CaptionTrainer, last_checkpoint, trainer_arguments
+from audiogpt.training.trainer import (
+    CaptionTrainer,
+    Patience,
+    last_checkpoint,
+    trainer_arguments,
+)
 from audiogpt.training.validation import GREEDY, Validation
 from audiogpt.training.views import View
 from audiogpt.training.vocabulary import train_vocabulary
@@ -53,8 +58,8 @@ DECODING: dict[str, Any] = {
 
 
 def train_open_data(options: OpenDataOptions) -> Path:
-    """Train, and write the averaged weights of the checkpoint with the best CIDEr on the validation
-    cut, with tokenizer and curve; returns that folder.
+    """Train, and write the averaged weights of the checkpoint that is best on the validation cut,
+    by `options.select`, with tokenizer and curve; returns that folder.
 
     Raises ValueError for data that is missing.
     """
@@ -85,7 +90,7 @@ def train_open_data(options: OpenDataOptions) -> Path:
     if options.only:
         freeze_all_but(model, options.only)
     average = WeightAverage(model, decay=options.average_decay)
-    lengths = fit_lengths(sources, seed=options.seed)
+    lengths = _lengths(sources, options)
     arguments = step_arguments(
         options,
         save_every=options.save_every,
@@ -118,7 +123,7 @@ def train_open_data(options: OpenDataOptions) -> Path:
             longest=LONGEST_CAPTION,
         ),
         data_collator=Collator(model.config),
-        callbacks=[EarlyStoppingCallback(options.patience)] if options.patience else [],
+        callbacks=[Patience(options.patience)],
     )
     logger.info("%.1f M parameters", sum(p.numel() for p in model.parameters()) / 1e6)
     return finish_run(
@@ -133,6 +138,12 @@ def train_open_data(options: OpenDataOptions) -> Path:
         curve="training_curve",
         settings="training.json",
     )
+
+
+def _lengths(sources: Sources, options: OpenDataOptions) -> LengthModel:
+    """What is expected of lengths: with `only`, as all else, that of the start."""
+    kept = read_lengths(options.start) if options.only and options.start else None
+    return kept or fit_lengths(sources, seed=options.seed)
 
 
 def make_config(options: OpenDataOptions, tokenizer: CaptionTokenizer) -> AudioGPTConfig:
@@ -278,8 +289,9 @@ def finish_run(
     """
     resumed = last_checkpoint(options.output) if options.resume else None
     trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
-    if best := trainer.state.best_model_checkpoint:
-        average.load(Path(best))
+    best = options.output / f"checkpoint-{trainer.state.best_global_step}"  # by name: it may move
+    if best.is_dir():
+        average.load(best)
     average.swap(model)
     if start is not None:
         go_back(model, start, start_share)

@@ -45,7 +45,7 @@ class OpenDataOptions:
     evaluate_every: int = 250
     save_every: int = 250
     select: str = "cider"  # what chooses the checkpoint that is kept: cider, or loss
-    patience: int = 0  # evaluations without a better CIDEr; 0: never stop early
+    patience: int = 0  # evaluations without a better `select`; 0: never stop early
     bf16: bool = True
     seed: int = 42
     threads: int = 0
@@ -98,8 +98,9 @@ class PublishedOptions:
     vocabulary: int = 8000  # of the vocabulary trained with gpt_model_type random
     tag_table: Path | None = None  # vectors of tags by word: a checkpoint's, or the published file
     fusion: str | None = None  # meshed for images, sum for playlists
-    reinforcement_epochs: float = 0.0
-    patience: int = 5  # evaluations without a better CIDEr before a phase ends
+    reinforcement_epochs: float | None = None  # None: what patience leaves of num_train_epochs
+    patience: int = 5  # evaluations without a better CIDEr before a phase ends; 0: never
+    save_every: int = 500  # steps, beside the saves after each epoch; 0: only those
     longest: int = 80  # tokens of a caption
     beam_size: int = 5
     bf16: bool = False
@@ -112,6 +113,8 @@ class PublishedOptions:
             raise ValueError(f"optimizer_type must be adamw or adam, not {self.optimizer_type!r}.")
         if not 0 < self.train_percentage <= 1:
             raise ValueError("train_percentage is a share in (0, 1].")
+        if self.reinforcement_epochs and self.beam_size < 2:
+            raise ValueError("Self-critical training needs a beam_size of at least 2.")
         if self.resume_last and self.resume_best:
             raise ValueError("Resume from the last or the best checkpoint, not both.")
 

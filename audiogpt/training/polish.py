@@ -17,7 +17,6 @@ from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.averaging import WeightAverage
 from audiogpt.training.collate import Collator
 from audiogpt.training.dataset import ScheduledViews, make_example
-from audiogpt.training.losses import CaptioningLoss
 from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.open_data import (
     finish_run,
@@ -28,7 +27,13 @@ from audiogpt.training.open_data import (
 from audiogpt.training.options import PolishOptions
 from audiogpt.training.pairs import Pair
 from audiogpt.training.rewards import Reward, RewardWeights
-from audiogpt.training.scst import Rewarded, RewardedCollator, RewardedExample, SelfCriticalTrainer
+from audiogpt.training.scst import (
+    Rewarded,
+    RewardedCollator,
+    RewardedExample,
+    SelfCriticalLoss,
+    SelfCriticalTrainer,
+)
 from audiogpt.training.sources import read_sources
 from audiogpt.training.views import LONGEST, View
 
@@ -80,7 +85,7 @@ def polish_open_data(options: PolishOptions) -> Path:
     )
     weights = RewardWeights(coverage=options.coverage, invention=options.invention)
     trainer = SelfCriticalTrainer(
-        model=CaptioningLoss(model),
+        model=SelfCriticalLoss(model, cross_entropy=options.cross_entropy),
         validation=validation_set(options.musiccaps, tokenizer, lengths),
         average=average,
         tokenizer=tokenizer,
@@ -88,7 +93,6 @@ def polish_open_data(options: PolishOptions) -> Path:
         captions=options.captions,
         sample=options.sample,
         longest=LONGEST_WRITTEN,
-        cross_entropy=options.cross_entropy,
         args=arguments,
         train_dataset=Rewarded(items, _order(len(items), count, options.seed), ordinary),
         data_collator=RewardedCollator(Collator(model.config)),

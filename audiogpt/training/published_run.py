@@ -9,54 +9,62 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import torch
 from accelerate import PartialState
 from safetensors.torch import load_file
 from torch.optim import Adam
-from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
+from transformers import TrainingArguments, set_seed
 
 from audiogpt.checkpoints import save_pretrained
-from audiogpt.config import AudioGPTConfig, BranchConfig
-from audiogpt.gpt2 import from_gpt2, gpt2_folder, gpt2_width
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
-from audiogpt.tags import TagTable
+from audiogpt.tags import VECTORS_FILE, WORDS_FILE, TagTable
 from audiogpt.tokenizer import CaptionTokenizer
-from audiogpt.training.annotations import Item, formatted, is_playlists, read_annotations
+from audiogpt.training.annotations import Item, formatted, read_annotations
 from audiogpt.training.collate import Collator
-from audiogpt.training.dataset import Example, FixedExamples
+from audiogpt.training.dataset import FixedExamples
 from audiogpt.training.losses import CaptioningLoss
 from audiogpt.training.options import PublishedOptions
 from audiogpt.training.pairs import Pair
 from audiogpt.training.plain_text import spoken
-from audiogpt.training.published_data import (
-    branch_names,
-    branches,
-    item_examples,
-    read_tag_table,
-    references,
-    sampled,
-    without_text,
-)
+from audiogpt.training.published_data import ItemExamples, read_tag_table, sampled, usable
+from audiogpt.training.published_model import make_branches, make_model, make_tokenizer
 from audiogpt.training.rewards import Reward, RewardWeights
-from audiogpt.training.scst import Rewarded, RewardedCollator, RewardedExample, SelfCriticalTrainer
+from audiogpt.training.scst import (
+    Rewarded,
+    RewardedCollator,
+    RewardedExample,
+    SelfCriticalLoss,
+    SelfCriticalTrainer,
+)
 from audiogpt.training.trainer import (
     CaptionTrainer,
+    LogEvaluations,
+    Patience,
+    SaveEvery,
     best_checkpoint,
     last_checkpoint,
     trainer_arguments,
 )
 from audiogpt.training.validation import Validation
-from audiogpt.training.vocabulary import train_vocabulary
 
 logger = logging.getLogger(__name__)
 
 CROSS_ENTROPY, SELF_CRITICAL = "cross-entropy", "self-critical"
+OPTIONS_FILE, FINISHED_FILE = "options.json", "finished.json"
+# What may differ when a run goes on: it changes how long or where it trains, not what it learns.
+CHANGEABLE = {
+    *("resume_last", "resume_best", "output", "exp_name", "log_file", "threads", "workers"),
+    *("eval_batch_size", "num_train_epochs", "patience", "save_every"),
+    *("reinforcement_epochs", "reinforcement_lr"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,149 +74,113 @@ class Prepared:
     folder: Path
     tokenizer: CaptionTokenizer
     model: AudioGPT
-    train: Sequence[tuple[Example, Item]]
+    train: ItemExamples
     validation: Validation
     tag_table: TagTable | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """How a phase ended: its best checkpoint, by CIDEr, and whether patience ended it."""
+
+    best: str
+    cider: float
+    epochs: float
+    stopped: bool
+
+
 def train_published(options: PublishedOptions) -> Path:
-    """Run both phases; returns the folder of the finished checkpoint. ValueError for bad data."""
+    """Run both phases; returns the folder of the finished checkpoint.
+
+    Raises ValueError for bad data, and for a folder that holds another run.
+    """
     if options.threads:
         torch.set_num_threads(options.threads)
     set_seed(options.random_seed)
-    _log_to_file(options.log_file)
-    prepared = _prepare(options)
-    logger.info("%s", json.dumps(_plain(options)))
-    phase = prepared.folder / CROSS_ENTROPY
-    _run_phase(_cross_entropy_trainer(prepared, options, phase), options, phase)
-    if options.reinforcement_epochs:
-        phase = prepared.folder / SELF_CRITICAL
-        _run_phase(_self_critical_trainer(prepared, options, phase), options, phase)
-    model = prepared.folder / "model"
-    if not PartialState().is_main_process:  # the others have the same weights
-        return model
-    save_pretrained(prepared.model, model)
-    prepared.tokenizer.save(model)
-    if prepared.tag_table is not None:
-        prepared.tag_table.save(model)
-    (model / "training.json").write_text(json.dumps(_plain(options), indent=2) + "\n")
-    return model
+    folder = options.output / options.exp_name
+    _claim(folder, options)
+    with _log_file(options.log_file):
+        prepared = _prepare(options, folder)
+        logger.info("%s", json.dumps(_plain(options)))
+        phase = folder / CROSS_ENTROPY
+        trainer = _cross_entropy_trainer(prepared, options, phase)
+        first = _run_phase(trainer, options, options.num_train_epochs)
+        if epochs := _self_critical_epochs(options, first):
+            phase = folder / SELF_CRITICAL
+            trainer = _self_critical_trainer(prepared, options, phase, epochs)
+            second = _run_phase(trainer, options, epochs)
+            if second.cider < first.cider:
+                logger.info("%s was not better: %s it is.", SELF_CRITICAL, CROSS_ENTROPY)
+                _load(trainer, folder / CROSS_ENTROPY / first.best)
+    if PartialState().is_main_process:  # the others have the same weights
+        _write(prepared, options, folder / "model")
+    return folder / "model"
 
 
-def _prepare(options: PublishedOptions) -> Prepared:
+def _claim(folder: Path, options: PublishedOptions) -> None:
+    """Refuse a folder with another run's checkpoints; note whose it is from now on."""
+    begun = any(last_checkpoint(folder / phase) for phase in (CROSS_ENTROPY, SELF_CRITICAL))
+    resuming = options.resume_last or options.resume_best
+    if begun and not resuming:
+        raise ValueError(
+            f"{folder} holds a run already: add --resume_last to go on with it, or choose another "
+            "--exp_name."
+        )
+    path, mine = folder / OPTIONS_FILE, _plain(options)
+    if begun and path.is_file():
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+        if other := sorted(k for k in mine.keys() - CHANGEABLE if theirs.get(k) != mine[k]):
+            raise ValueError(
+                f"The run in {folder} was begun with other {', '.join(other)}: resume it with the "
+                "same, or choose another --exp_name."
+            )
+    elif resuming:
+        logger.warning("There is nothing to resume in %s: training starts anew.", folder)
+    if _is_first_process():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
+
+
+def _prepare(options: PublishedOptions, folder: Path) -> Prepared:
     items = read_annotations(options.annotation_folder)
-    gpt2 = gpt2_folder(options.gpt_path) if options.gpt_model_type == "gpt" else None
+    kept = {split: usable(items[split], options.formatting, split) for split in ("train", "val")}
     table = read_tag_table(options.tag_table) if options.tag_table else None
-    if table is not None and "tags" not in branch_names(options):
-        raise ValueError("--tag_table needs tags among --playlist_feature.")
-    made, embedding = branches(
-        options,
-        [*items["train"], *items["val"]],
-        n_embd=options.n_embd if gpt2 is None else gpt2_width(gpt2),
-        tag_table=table,
-    )
-    _check_tags(made, table)
-    train = sampled(items["train"], options)
-    tokenizer = _tokenizer(options, train)
-    model = _model(options, made, embedding, tokenizer)
+    made, embedding = make_branches(options, [*kept["train"], *kept["val"]], table)
+    train = sampled(kept["train"], options)
+    tokenizer = make_tokenizer(options, train)
+    model = make_model(options, made, embedding, tokenizer)
     settings: dict[str, Any] = {
+        "branches": made,
+        "features_path": options.features_path,
         "tokenizer": tokenizer,
         "formatting": options.formatting,
         "longest": options.longest,
         "tag_table": table,
     }
-    held = item_examples(items["val"], made, options.features_path, **settings)
-    first = {item.key: (example, item) for example, item in reversed(held)}
-    texts = {
-        key: [spoken(t) for t in references(i, options.formatting)] for key, (_, i) in first.items()
-    }
-    keys = list(dict.fromkeys(item.key for _, item in held))
+    held = kept["val"]
     validation = Validation(
         tokenizer,
-        [Pair(key=key, source="annotations", sentences=(), tags=()) for key in keys],
-        [first[key][0] for key in keys],
+        [Pair(key=item.key, source="annotations", sentences=(), tags=()) for item in held],
+        ItemExamples(
+            [replace(item, captions=item.captions[:1]) for item in held], split="val", **settings
+        ),
         decoding=Decoding(beams=options.beam_size, n_best=1, max_tokens=options.longest),
         batch_size=options.eval_batch_size,
-        references=[texts[key] for key in keys],
+        references=[_references(item, options.formatting) for item in held],
     )
     return Prepared(
-        folder=options.output / options.exp_name,
+        folder=folder,
         tokenizer=tokenizer,
         model=model,
-        train=item_examples(train, made, options.features_path, **settings),
+        train=ItemExamples(train, **settings),
         validation=validation,
         tag_table=table,
     )
 
 
-def _check_tags(made: Sequence[BranchConfig], table: TagTable | None) -> None:
-    """ValueError if the table's vectors are not what the tags branch reads; a warning where nobody
-    will be able to type tags for the checkpoint."""
-    for branch in made:
-        if branch.name != "tags" or branch.rows == "text":
-            continue
-        if table is None:
-            logger.warning(
-                "The tags' vectors come without their words, so the checkpoint will know no tags "
-                "by name: give --tag_table, or playlist2tags.json instead of <id>_tags."
-            )
-        elif table.width != branch.width:
-            raise ValueError(
-                f"The tag table has vectors of width {table.width}, the features {branch.width}."
-            )
-
-
-def _tokenizer(options: PublishedOptions, train: Sequence[Item]) -> CaptionTokenizer:
-    """GPT-2's vocabulary with its weights, else one of our own from the training texts."""
-    if options.gpt_model_type == "gpt":
-        return CaptionTokenizer.from_folder(gpt2_folder(options.gpt_path))
-    texts = [formatted(c, options.formatting) for item in train for c in item.captions]
-    texts += [tag for item in train for tag in item.tags]
-    return CaptionTokenizer(train_vocabulary(texts, size=options.vocabulary))
-
-
-def _model(
-    options: PublishedOptions,
-    made: tuple[BranchConfig, ...],
-    embedding: str | None,
-    tokenizer: CaptionTokenizer,
-) -> AudioGPT:
-    playlists = is_playlists(options.annotation_folder)
-    shape: dict[str, Any] = {
-        "branches": made,
-        "fusion": options.fusion or ("sum" if playlists else "meshed"),
-        "srau": not options.no_srau,
-        "tau": options.tau,
-        "encoder_layer": (
-            options.encoder_layer if options.encoder_layer is not None else 0 if playlists else 3
-        ),
-        "bos_token_id": tokenizer.bos_id,
-        "eos_token_id": tokenizer.eos_id,
-        "pad_token_id": tokenizer.pad_id,
-        "decoding": {"beams": options.beam_size, "max_tokens": options.longest},
-        "audio_rows": "tracks" if playlists else "segments",
-        "formatting": options.formatting,
-    }
-    if embedding is not None:
-        shape["audio_embedding"] = embedding
-    if options.gpt_model_type == "gpt":
-        model = from_gpt2(options.gpt_path, seed=options.random_seed, **shape)
-        given = (model.config.n_layer, model.config.n_head)
-        if given != (options.decoder_layer, options.head):
-            raise ValueError(
-                f"{options.gpt_path} has {given[0]} layers and {given[1]} heads: set "
-                "--decoder_layer and --head to that, or use --gpt_model_type random."
-            )
-        return model.requires_grad_(True).train()
-    config = AudioGPTConfig(
-        n_layer=options.decoder_layer,
-        n_head=options.head,
-        n_embd=options.n_embd,
-        n_positions=options.longest,
-        vocab_size=tokenizer.vocab_size,
-        **shape,
-    )
-    return AudioGPT(config)
+def _references(item: Item, formatting: str) -> tuple[str, ...]:
+    """The item's captions as plain texts, to score against."""
+    return tuple(spoken(formatted(caption, formatting)) for caption in item.captions)
 
 
 class _PublishedTrainer(CaptionTrainer):
@@ -232,6 +204,30 @@ class _PublishedSelfCriticalTrainer(SelfCriticalTrainer, _PublishedTrainer):
     """Both."""
 
 
+class _RewardedItems(Sequence[RewardedExample]):
+    """The items of training examples, each once, to be captioned."""
+
+    def __init__(self, examples: ItemExamples, formatting: str) -> None:
+        self.examples = examples
+        self.items = list({item.key: item for item, _ in examples.texts}.values())
+        self.references = [_references(item, formatting) for item in self.items]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @overload
+    def __getitem__(self, index: int) -> RewardedExample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[RewardedExample]: ...
+
+    def __getitem__(self, index: int | slice) -> RewardedExample | list[RewardedExample]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        example = self.examples.inputs(self.items[index])
+        return RewardedExample(example=example, references=self.references[index])
+
+
 def _cross_entropy_trainer(
     prepared: Prepared, options: PublishedOptions, folder: Path
 ) -> _PublishedTrainer:
@@ -239,28 +235,33 @@ def _cross_entropy_trainer(
         model=CaptioningLoss(prepared.model),
         validation=prepared.validation,
         args=_arguments(options, folder, lr=options.lr, epochs=options.num_train_epochs),
-        train_dataset=FixedExamples([example for example, _ in prepared.train]),
+        train_dataset=FixedExamples(prepared.train),
         data_collator=Collator(prepared.model.config),
-        callbacks=[EarlyStoppingCallback(options.patience)],
+        callbacks=_callbacks(options),
     )
     trainer.plain_adam = options.optimizer_type == "adam"
     return trainer
 
 
+def _self_critical_epochs(options: PublishedOptions, first: Phase) -> float:
+    """How long the second phase is; by default, as published, it takes the epochs that patience
+    has left of the first."""
+    if options.reinforcement_epochs is not None:
+        return options.reinforcement_epochs
+    if not first.stopped or options.beam_size < 2:
+        return 0.0
+    return max(0.0, options.num_train_epochs - first.epochs)
+
+
 def _self_critical_trainer(
-    prepared: Prepared, options: PublishedOptions, folder: Path
+    prepared: Prepared, options: PublishedOptions, folder: Path, epochs: float
 ) -> _PublishedSelfCriticalTrainer:
-    by_item = {item.key: (example, item) for example, item in prepared.train}
-    items = [
-        RewardedExample(
-            example=without_text(example),
-            references=tuple(spoken(text) for text in references(item, options.formatting)),
-        )
-        for example, item in by_item.values()
-    ]
-    corpus = [text for item in items for text in item.references]
+    """As published, a step has as many captions as one of the first phase, written for fewer
+    items."""
+    items = _RewardedItems(prepared.train, options.formatting)
+    corpus = [text for texts in items.references for text in texts]
     trainer = _PublishedSelfCriticalTrainer(
-        model=CaptioningLoss(prepared.model),
+        model=SelfCriticalLoss(prepared.model),
         validation=prepared.validation,
         tokenizer=prepared.tokenizer,
         reward=Reward(corpus, RewardWeights(unfinished=0.0, repetition=0.0)),
@@ -268,37 +269,70 @@ def _self_critical_trainer(
         longest=options.longest,
         whole=True,
         args=_arguments(
-            options, folder, lr=options.reinforcement_lr, epochs=options.reinforcement_epochs
+            options,
+            folder,
+            lr=options.reinforcement_lr,
+            epochs=epochs,
+            per_device_train_batch_size=max(1, options.batch_size // options.beam_size),
         ),
         train_dataset=Rewarded(items, list(range(len(items)))),
         data_collator=RewardedCollator(Collator(prepared.model.config)),
-        callbacks=[EarlyStoppingCallback(options.patience)],
+        callbacks=_callbacks(options),
     )
     trainer.plain_adam = options.optimizer_type == "adam"
     return trainer
 
 
-def _run_phase(trainer: CaptionTrainer, options: PublishedOptions, folder: Path) -> None:
-    """Train one phase, then put its best weights into the model."""
-    start = None
-    if options.resume_last:
-        start = last_checkpoint(folder)
-    elif options.resume_best:
-        start = best_checkpoint(folder)
+def _callbacks(options: PublishedOptions) -> list[Any]:
+    return [Patience(options.patience), SaveEvery(options.save_every), LogEvaluations(logger)]
+
+
+def _run_phase(trainer: CaptionTrainer, options: PublishedOptions, epochs: float) -> Phase:
+    """Train one phase, then put its best weights into the model; a phase that ended before the run
+    was cut off is not trained again."""
+    folder = Path(trainer.args.output_dir or ".")
+    record, start = folder / FINISHED_FILE, None
+    if options.resume_last or options.resume_best:
+        if record.is_file():
+            ended = Phase(**json.loads(record.read_text(encoding="utf-8")))
+            if ended.stopped or ended.epochs >= epochs:
+                _load(trainer, folder / ended.best)
+                return ended
+        start = last_checkpoint(folder) if options.resume_last else best_checkpoint(folder)
     trainer.train(resume_from_checkpoint=str(start) if start else None)
-    if best := trainer.state.best_model_checkpoint:
-        state = load_file(Path(best) / "model.safetensors")
+    state = trainer.state
+    ended = Phase(
+        best=f"checkpoint-{state.best_global_step}",
+        cider=float(state.best_metric or 0.0),
+        epochs=float(state.epoch or 0.0),
+        stopped=state.global_step < state.max_steps,
+    )
+    _load(trainer, folder / ended.best)
+    logger.info("%s: best CIDEr %.1f at %s", folder.name, ended.cider, ended.best)
+    if not ended.cider:
+        logger.warning(
+            "CIDEr never rose above 0 in %s, so its last weights are kept: train longer, or with a "
+            "higher learning rate.",
+            folder.name,
+        )
+    if trainer.is_world_process_zero():
+        record.write_text(json.dumps(asdict(ended)) + "\n", encoding="utf-8")
+    return ended
+
+
+def _load(trainer: CaptionTrainer, checkpoint: Path) -> None:
+    """Put a checkpoint's weights into the model, where this machine has it."""
+    if (checkpoint / "model.safetensors").is_file():
+        state = load_file(checkpoint / "model.safetensors")
         trainer.accelerator.unwrap_model(trainer.model).load_state_dict(state)
-        logger.info("%s: best CIDEr %s at %s", folder.name, trainer.state.best_metric, best)
 
 
 def _arguments(
-    options: PublishedOptions, folder: Path, *, lr: float, epochs: float
+    options: PublishedOptions, folder: Path, *, lr: float, epochs: float, **settings: Any
 ) -> TrainingArguments:
     return trainer_arguments(
         folder,
         num_train_epochs=epochs,
-        per_device_train_batch_size=options.batch_size,
         gradient_accumulation_steps=options.gradient_accumulation_steps,
         learning_rate=lr,
         weight_decay=0.01 if options.optimizer_type == "adamw" else 0.0,
@@ -310,15 +344,42 @@ def _arguments(
         eval_strategy="epoch",
         save_strategy="epoch",
         dataloader_num_workers=options.workers,
+        **{"per_device_train_batch_size": options.batch_size, **settings},
     )
 
 
-def _log_to_file(path: Path) -> None:
+def _write(prepared: Prepared, options: PublishedOptions, folder: Path) -> None:
+    save_pretrained(prepared.model, folder)
+    prepared.tokenizer.save(folder)
+    for name in (VECTORS_FILE, WORDS_FILE):  # of an earlier run
+        (folder / name).unlink(missing_ok=True)
+    if prepared.tag_table is not None:
+        prepared.tag_table.save(folder)
+    text = json.dumps(_plain(options), indent=2) + "\n"
+    (folder / "training.json").write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Copy what this run logs into a file, from the first process alone."""
+    if not _is_first_process():
+        yield
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def _is_first_process() -> bool:
+    """As torch.distributed's launcher numbers them, before anything has been set up."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _plain(options: PublishedOptions) -> dict[str, Any]:

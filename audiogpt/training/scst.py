@@ -21,9 +21,10 @@ from audiogpt.decoding import decode_all
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
 from audiogpt.tokenizer import DESCRIPTION, CaptionTokenizer
-from audiogpt.training.captioning import NAMES
 from audiogpt.training.collate import Collator, as_rows
 from audiogpt.training.dataset import Example
+from audiogpt.training.losses import CaptioningLoss
+from audiogpt.training.plain_text import NAMES
 from audiogpt.training.rewards import Reward
 from audiogpt.training.trainer import CaptionTrainer
 
@@ -56,28 +57,57 @@ class RewardedCollator:
         }
 
 
+class SelfCriticalLoss(CaptioningLoss):
+    """The model with the self-critical loss of captions that it has written.
+
+    All of it is one call of the module, so that whatever wraps it (mixed precision, the exchange
+    of gradients between processes) sees the whole step.
+    """
+
+    def __init__(self, model: AudioGPT, *, cross_entropy: float = 0.0, **options: Any) -> None:
+        """`cross_entropy` weighs the loss of ordinary examples beside it."""
+        super().__init__(model, **options)
+        self.cross_entropy = cross_entropy
+
+    def forward(  # type: ignore[override]
+        self,
+        tokens: Tensor,
+        rows: Any,
+        advantages: Tensor,
+        controls: Tensor | None = None,
+        after: int | None = None,
+        ordinary: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """What `self_critical_loss` takes, and a batch of ordinary examples -> {"loss": scalar}."""
+        loss = self_critical_loss(
+            self.model, tokens, rows, advantages, controls=controls, after=after
+        )
+        if self.cross_entropy and ordinary is not None:
+            loss = loss + self.cross_entropy * super().forward(**ordinary)["loss"]
+        return {"loss": loss}
+
+
 class SelfCriticalTrainer(CaptionTrainer):
-    """CaptionTrainer whose loss is the self-critical one."""
+    """CaptionTrainer for a model with the self-critical loss."""
 
     def __init__(
         self,
         *,
+        model: SelfCriticalLoss,
         tokenizer: CaptionTokenizer,
         reward: Reward,
         captions: int = 5,
         sample: bool = False,
         longest: int = 96,
-        cross_entropy: float = 0.0,
         whole: bool = False,
         **options: Any,
     ) -> None:
-        """`captions` per item, by beam search or `sample`; `cross_entropy` weighs the ordinary
-        examples; `whole` rewards titles too, instead of the description alone."""
-        super().__init__(**options)
+        """`captions` per item, by beam search or `sample`; `whole` rewards titles too, instead of
+        the description alone."""
+        super().__init__(model=model, **options)
         if captions < 2:
             raise ValueError("Self-critical training needs at least two captions per item.")
-        self.tokenizer, self.reward = tokenizer, reward
-        self.cross_entropy, self.whole = cross_entropy, whole
+        self.tokenizer, self.reward, self.whole = tokenizer, reward, whole
         self.decoding = Decoding(
             method="sample" if sample else "beam",
             beams=captions,
@@ -95,12 +125,14 @@ class SelfCriticalTrainer(CaptionTrainer):
         tokens, finished = self._write(captioner, rows, controls)
         rewards = self._rewards(captioner, tokens, finished, inputs)  # (B, K)
         others = (rewards.sum(1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
-        after = self._description_marker
-        loss = self_critical_loss(
-            captioner, tokens, rows, rewards - others, controls=controls, after=after
-        )
-        if self.cross_entropy and inputs["ordinary"] is not None:
-            loss = loss + self.cross_entropy * model(**inputs["ordinary"])["loss"]
+        loss = model(
+            tokens=tokens,
+            rows=rows,
+            advantages=rewards - others,
+            controls=controls,
+            after=self._description_marker,
+            ordinary=inputs["ordinary"],
+        )["loss"]
         if self.state.global_step % max(1, int(self.args.logging_steps)) == 0:
             self.log({"reward": float(rewards.mean())})
         return (loss, {"loss": loss}) if return_outputs else loss

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from torch.utils.data import SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -16,7 +17,7 @@ from audiogpt.training.dataset import FixedExamples
 from audiogpt.training.losses import CaptioningLoss
 from audiogpt.training.validation import Validation
 
-logger = logging.getLogger(__name__)
+STATE_FILE = "trainer_state.json"  # written last, so that a checkpoint with it is whole
 
 
 def trainer_arguments(folder: Path, **settings: Any) -> TrainingArguments:
@@ -59,6 +60,20 @@ class CaptionTrainer(Trainer):
         chosen: Any = self.train_dataset if train_dataset is None else train_dataset
         return SequentialSampler(chosen)
 
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """As Trainer's, but of equals the later one is the better, as in the published trainers:
+        at first CIDEr is 0 for many epochs while the loss falls."""
+        name, best = f"eval_{self.args.metric_for_best_model}", self.state.best_metric
+        if best is not None and metrics.get(name) == best:
+            self.state.best_metric = None
+        return super()._determine_best_metric(metrics, trial)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """Weights and their average, both before the state that makes a checkpoint whole."""
+        super()._save(output_dir, state_dict)
+        if self.average is not None and self.args.should_save:
+            self.average.save(Path(output_dir or self.args.output_dir or "."))
+
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Measure the averaged weights (or the plain ones) on the validation cut."""
         if self.validation is None:
@@ -71,6 +86,8 @@ class CaptionTrainer(Trainer):
         finally:
             if self.average is not None:
                 self.average.swap(module.model)
+        if self.args.world_size > 1:  # all must draw the same conclusions, to the last bit
+            measured = broadcast_object_list([measured])[0]
         metrics = {f"eval_{name}": value for name, value in measured.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
@@ -80,7 +97,7 @@ class CaptionTrainer(Trainer):
 
 
 class AverageCallback(TrainerCallback):
-    """Update the average after each step, and save and load it with the checkpoints."""
+    """Update the average after each step, and load it from the checkpoint that goes on."""
 
     def __init__(self, average: WeightAverage) -> None:
         self.average = average
@@ -103,11 +120,60 @@ class AverageCallback(TrainerCallback):
             inner: Any = getattr(model, "module", model)  # what a distributed wrapper holds
             self.average.update(inner.model, state.global_step)
 
-    def on_save(
+
+class Patience(TrainerCallback):
+    """Stop after so many evaluations without a better or equal value of the chosen measure.
+
+    It counts in the log, which checkpoints keep, so that a resumed run stops where an unbroken one
+    would.
+    """
+
+    def __init__(self, evaluations: int) -> None:
+        """0: never."""
+        self.evaluations = evaluations
+
+    def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        if state.is_world_process_zero:
-            self.average.save(_checkpoint_folder(args, state))
+        name = f"eval_{args.metric_for_best_model}"
+        sign = 1 if args.greater_is_better else -1
+        values = [sign * entry[name] for entry in state.log_history if name in entry]
+        best = max(range(len(values)), key=lambda i: (values[i], i), default=0)
+        if self.evaluations and len(values) - 1 - best >= self.evaluations:
+            control.should_training_stop = True
+
+
+class SaveEvery(TrainerCallback):
+    """Save every so many steps as well, beside the saves that go with evaluations."""
+
+    def __init__(self, steps: int) -> None:
+        """0: never."""
+        self.steps = steps
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if self.steps and state.global_step % self.steps == 0:
+            control.should_save = True
+
+
+class LogEvaluations(TrainerCallback):
+    """Tell a logger what each evaluation measured."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self.logger = logger
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        said = ", ".join(f"{k.removeprefix('eval_')} {v:.3f}" for k, v in (metrics or {}).items())
+        name = Path(args.output_dir or ".").name
+        self.logger.info("%s, epoch %.2f: %s", name, state.epoch or 0.0, said)
 
 
 def _checkpoint_folder(args: TrainingArguments, state: TrainerState) -> Path:
@@ -116,11 +182,8 @@ def _checkpoint_folder(args: TrainingArguments, state: TrainerState) -> Path:
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint of a run: one that was cut off while written is passed over."""
-    found = sorted(
-        (path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()),
-        key=lambda path: int(path.name.split("-")[1]),
-    )
-    return found[-1] if found else None
+    found = (path for path in folder.glob("checkpoint-*") if (path / STATE_FILE).is_file())
+    return max(found, key=lambda path: int(path.name.split("-")[1]), default=None)
 
 
 def best_checkpoint(folder: Path) -> Path | None:
@@ -128,7 +191,7 @@ def best_checkpoint(folder: Path) -> Path | None:
     newest = last_checkpoint(folder)
     if newest is None:
         return None
-    state = json.loads((newest / "trainer_state.json").read_text(encoding="utf-8"))
+    state = json.loads((newest / STATE_FILE).read_text(encoding="utf-8"))
     named = state.get("best_model_checkpoint")
     best = folder / Path(named).name if named else newest
-    return best if (best / "trainer_state.json").is_file() else newest
+    return best if (best / STATE_FILE).is_file() else newest

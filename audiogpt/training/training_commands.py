@@ -37,9 +37,11 @@ HELP = {
     "audio_embedding": "embedding of the clips (prepare-data takes the same)",
     "tau": "threshold of the SRAU gates",
     "reinforcement_lr": "learning rate of self-critical training",
-    "reinforcement_epochs": "epochs of self-critical training (0: none)",
+    "reinforcement_epochs": "epochs of self-critical training (default: where patience ends the "
+    "first phase, what is left of num_train_epochs; 0: none)",
+    "save_every": "steps between checkpoints",
     "playlist_feature": "branches, joined by _: audio, tags, artist",
-    "patience": "evaluations without a better CIDEr before a phase ends",
+    "patience": "evaluations without a better value before a phase ends (0: never)",
     "resume_last": "go on from the newest checkpoint",
     "resume_best": "go on from the checkpoint with the best CIDEr",
 }

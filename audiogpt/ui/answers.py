@@ -156,12 +156,16 @@ class Answers:
         }
 
     def restore(self, text: Any) -> str:
-        """Check a saved result and give it back with what the pictures need."""
+        """Check a saved result and give it back with what the pictures need.
+
+        What nearly won is left out of another checkpoint's: its tokens are not those of this one.
+        """
         try:
             with self._restoring:
                 result = CaptionResult.from_dict(read_json(text))
-                why = why_view(result, lambda token: self.captioner.tokenizer.decode([token]))
                 same = result.checkpoint_sha256 == self.captioner.sha256
+                decode = self.captioner.tokenizer.decode
+                why = why_view(result, (lambda token: decode([token])) if same else None)
                 return write_answer(result=result.to_dict(), why=why, same_checkpoint=same)
         except (
             ValueError,
@@ -193,7 +197,9 @@ def first_message(captioner: Captioner) -> str:
             "branches": list(captioner.config.branch_names),
             "decoding": dataclasses.asdict(captioner.default_decoding),
             "known_tags": list(captioner.known_tags()),
-            "tags_as_text": captioner.tag_table is None,
+            "reads_tags": captioner.reads_tags,
+            "tags_as_text": captioner.config.tag_rows == "text",
+            "weights_are_relative": captioner.config.weights_are_relative,
             "tags_ordered": any(branch.ordered for branch in captioner.config.branches),
             "controls": list(captioner.config.controls),
             "longest": min(MAX_TOKENS, captioner.config.n_positions),

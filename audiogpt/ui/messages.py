@@ -7,7 +7,7 @@ holds everything said so far, so that a skipped intermediate answer loses nothin
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,20 +110,23 @@ def heard_view(listening: Listening) -> dict[str, Any]:
     }
 
 
-def why_view(result: CaptionResult, token_text: Any) -> dict[str, Any]:
-    """The numbers per word that the pictures need; `token_text` turns one id into text."""
+def why_view(result: CaptionResult, token_text: Callable[[int], str] | None) -> dict[str, Any]:
+    """The numbers per word that the pictures need; `token_text` turns one id into text, None where
+    nobody can: then there are no candidates."""
     trace = result.trace
     if trace is None:
         return {}
-    words = result.words
+    words, candidates = result.words, None
+    if token_text is not None:
+        candidates = [
+            [[token_text(int(i)), round(float(p), 3)] for i, p in zip(ids, ps, strict=True)]
+            for ids, ps in zip(trace.candidates, trace.candidate_log_probability, strict=True)
+        ]
     return {
         "shares": _rounded(trace.word_shares(words)),
         "drops": _rounded(trace.word_drops(words)),
         "marks": trace.disagreements(words),
-        "candidates": [
-            [[token_text(int(i)), round(float(p), 3)] for i, p in zip(ids, ps, strict=True)]
-            for ids, ps in zip(trace.candidates, trace.candidate_log_probability, strict=True)
-        ],
+        "candidates": candidates,
     }
 
 

@@ -80,7 +80,7 @@ function renderTracks() {
       type: "button", class: "x", "aria-label": "Remove " + track.name,
       onclick: () => removeTrack(index),
     }, "\u00d7");
-    const artist = h("input", {
+    const artist = steerable("artists") && h("input", {
       class: "artist", value: track.artist, maxlength: 100, placeholder: "Artist (optional)",
       "aria-label": "Artist of " + track.name,
       oninput: (event) => { track.artist = event.target.value; changed(); },

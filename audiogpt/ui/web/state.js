@@ -3,6 +3,8 @@
 const first = JSON.parse(props.first);
 const DEFAULT_DECODING = first.decoding;
 const BRANCHES = first.branches.filter((name) => PARTS.includes(name));
+// What can be steered: tags need a branch, and a way to read their names.
+const steerable = (name) => BRANCHES.includes(name) && (name !== "tags" || first.reads_tags);
 const KNOWN = new Set(first.known_tags.map((tag) => tag.toLowerCase()));
 
 const page = [...crypto.getRandomValues(new Uint8Array(16))]

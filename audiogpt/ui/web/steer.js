@@ -68,7 +68,7 @@ function suggestTags() {
 }
 
 function renderStrengths() {
-  by("strengths").replaceChildren(...BRANCHES.map((name) => {
+  by("strengths").replaceChildren(...BRANCHES.filter(steerable).map((name) => {
     const off = h("button", {
       type: "button", class: "chip", "aria-label": "Without " + name,
       onclick: () => set(state.strengths[name] === 0 ? 1 : 0),
@@ -158,6 +158,8 @@ const FIELDS = [
   ["temperature", "Temperature", 0.05, 5, 0.05], ["top_p", "Top p", 0.01, 1, 0.01],
 ];
 
+const ABOUT_TAGS = ["target_coverage", "coverage", "invention"];
+
 function renderDecoding() {
   const sampling = state.decoding.method === "sample";
   const method = h("label", {}, "Method", h("select", {
@@ -168,8 +170,8 @@ function renderDecoding() {
   // What the model itself is told (its controls) counts in both methods.
   const told = { target_words: "words", target_coverage: "coverage" };
   const others = sampling ? ["beams", "length_penalty", "length"] : ["temperature", "top_p"];
-  const idle = (name) => name in told && !first.controls.includes(told[name]) &&
-    (sampling || name === "target_coverage");
+  const idle = (name) => (name in told && !first.controls.includes(told[name]) &&
+    (sampling || name === "target_coverage")) || (ABOUT_TAGS.includes(name) && !steerable("tags"));
   const fields = FIELDS
     .filter(([name]) => !others.includes(name) && !idle(name))
     .map(([name, text, min, max, step]) => h("label", {}, text, h("input", {
@@ -201,6 +203,10 @@ function renderSteer() {
 }
 
 function startSteering() {
+  by("tags-block").hidden = !steerable("tags");
+  by("artists-block").hidden = !steerable("artists");
+  by("strengths-block").hidden = !BRANCHES.some(steerable);
+  by("weights-note").hidden = !first.weights_are_relative;
   renderSteer();
   suggestTags();
   by("tag").addEventListener("input", suggestTags);

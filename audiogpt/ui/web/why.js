@@ -102,6 +102,8 @@ function tokenName(text, request) {
 function nearWinners(answer, index) {
   const { result, why } = answer;
   const word = result.words[index];
+  if (!why.candidates)
+    return h("p", { class: "soft small" }, "Another checkpoint wrote this caption: only that one can spell what nearly won.");
   return h("div", {}, tokensOf(word).map((t) => {
     const chosen = result.token_texts[t];
     const seen = why.candidates[t].slice(0, 5);
