@@ -1,10 +1,15 @@
-"""Made training data for the training tests: a small MusicCaps-like file and tiny models."""
+"""Made data for the training tests: a small MusicCaps-like file, and the example data sets."""
 
 from __future__ import annotations
 
 import csv
 import random
+import runpy
 from pathlib import Path
+
+from conftest import ROOT
+
+from audiogpt.training.options import PublishedOptions
 
 GENRES = ("rock", "jazz", "techno", "folk", "disco")
 MOODS = ("happy", "mellow", "dark", "energetic")
@@ -36,3 +41,23 @@ def write_musiccaps(path: Path, *, rows: int = 240, seed: int = 0) -> Path:
                 }
             )
     return path
+
+
+def write_example(folder: Path) -> Path:
+    """The example data sets of `scripts/make_training_example.py`, small."""
+    script = runpy.run_path(str(ROOT / "scripts" / "make_training_example.py"))
+    script["write_coco"](folder / "coco", images=30, width=2048)
+    script["write_playlists"](folder / "playlists", playlists=40)
+    return folder
+
+
+def published_options(folder: Path, data: Path, **changes) -> PublishedOptions:
+    """Options of a tiny run on the example's playlists."""
+    values = {
+        "features_path": data / "playlists" / "features.hdf5",
+        "annotation_folder": data / "playlists" / "annotations",
+        "output": folder, "log_file": folder / "log.txt", "exp_name": "run", "batch_size": 8,
+        "head": 2, "n_embd": 16, "decoder_layer": 1, "gpt_model_type": "random", "vocabulary": 400,
+        "num_train_epochs": 2, "longest": 24, "beam_size": 2, "lr": 5e-3,
+    }  # fmt: skip
+    return PublishedOptions(**{**values, **changes})

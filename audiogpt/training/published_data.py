@@ -216,5 +216,5 @@ class ItemExamples(Sequence[Example]):
 
 
 def references(item: Item, formatting: str) -> tuple[str, ...]:
-    """The item's captions as they are trained on, to score against."""
-    return tuple(formatted(caption, formatting) for caption in item.captions)
+    """The item's captions as plain texts, to score against."""
+    return tuple(spoken(formatted(caption, formatting)) for caption in item.captions)

@@ -10,16 +10,17 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import torch
 from accelerate import PartialState
 from safetensors.torch import load_file
 from torch.optim import Adam
+from torch.utils.data import Dataset
 from transformers import TrainingArguments, set_seed
 
 from audiogpt.checkpoints import save_pretrained
@@ -27,18 +28,22 @@ from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
 from audiogpt.tags import VECTORS_FILE, WORDS_FILE, TagTable
 from audiogpt.tokenizer import CaptionTokenizer
-from audiogpt.training.annotations import Item, formatted, read_annotations
+from audiogpt.training.annotations import read_annotations
 from audiogpt.training.collate import Collator
 from audiogpt.training.dataset import FixedExamples
 from audiogpt.training.losses import CaptioningLoss
 from audiogpt.training.options import PublishedOptions
 from audiogpt.training.pairs import Pair
-from audiogpt.training.plain_text import spoken
-from audiogpt.training.published_data import ItemExamples, read_tag_table, sampled, usable
+from audiogpt.training.published_data import (
+    ItemExamples,
+    read_tag_table,
+    references,
+    sampled,
+    usable,
+)
 from audiogpt.training.published_model import make_branches, make_model, make_tokenizer
 from audiogpt.training.rewards import Reward, RewardWeights
 from audiogpt.training.scst import (
-    Rewarded,
     RewardedCollator,
     RewardedExample,
     SelfCriticalLoss,
@@ -63,7 +68,7 @@ OPTIONS_FILE, FINISHED_FILE = "options.json", "finished.json"
 CHANGEABLE = {
     *("resume_last", "resume_best", "output", "exp_name", "log_file", "threads", "workers"),
     *("eval_batch_size", "num_train_epochs", "patience", "save_every"),
-    *("reinforcement_epochs", "reinforcement_lr"),
+    "reinforcement_epochs",
 }
 
 
@@ -71,7 +76,6 @@ CHANGEABLE = {
 class Prepared:
     """Everything the two phases share."""
 
-    folder: Path
     tokenizer: CaptionTokenizer
     model: AudioGPT
     train: ItemExamples
@@ -100,7 +104,7 @@ def train_published(options: PublishedOptions) -> Path:
     folder = options.output / options.exp_name
     _claim(folder, options)
     with _log_file(options.log_file):
-        prepared = _prepare(options, folder)
+        prepared = _prepare(options)
         logger.info("%s", json.dumps(_plain(options)))
         phase = folder / CROSS_ENTROPY
         trainer = _cross_entropy_trainer(prepared, options, phase)
@@ -141,7 +145,7 @@ def _claim(folder: Path, options: PublishedOptions) -> None:
         path.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
 
 
-def _prepare(options: PublishedOptions, folder: Path) -> Prepared:
+def _prepare(options: PublishedOptions) -> Prepared:
     items = read_annotations(options.annotation_folder)
     kept = {split: usable(items[split], options.formatting, split) for split in ("train", "val")}
     table = read_tag_table(options.tag_table) if options.tag_table else None
@@ -166,21 +170,15 @@ def _prepare(options: PublishedOptions, folder: Path) -> Prepared:
         ),
         decoding=Decoding(beams=options.beam_size, n_best=1, max_tokens=options.longest),
         batch_size=options.eval_batch_size,
-        references=[_references(item, options.formatting) for item in held],
+        references=[references(item, options.formatting) for item in held],
     )
     return Prepared(
-        folder=folder,
         tokenizer=tokenizer,
         model=model,
         train=ItemExamples(train, **settings),
         validation=validation,
         tag_table=table,
     )
-
-
-def _references(item: Item, formatting: str) -> tuple[str, ...]:
-    """The item's captions as plain texts, to score against."""
-    return tuple(spoken(formatted(caption, formatting)) for caption in item.captions)
 
 
 class _PublishedTrainer(CaptionTrainer):
@@ -204,26 +202,18 @@ class _PublishedSelfCriticalTrainer(SelfCriticalTrainer, _PublishedTrainer):
     """Both."""
 
 
-class _RewardedItems(Sequence[RewardedExample]):
+class _RewardedItems(Dataset[RewardedExample]):
     """The items of training examples, each once, to be captioned."""
 
     def __init__(self, examples: ItemExamples, formatting: str) -> None:
         self.examples = examples
         self.items = list({item.key: item for item, _ in examples.texts}.values())
-        self.references = [_references(item, formatting) for item in self.items]
+        self.references = [references(item, formatting) for item in self.items]
 
     def __len__(self) -> int:
         return len(self.items)
 
-    @overload
-    def __getitem__(self, index: int) -> RewardedExample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[RewardedExample]: ...
-
-    def __getitem__(self, index: int | slice) -> RewardedExample | list[RewardedExample]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def __getitem__(self, index: int) -> RewardedExample:
         example = self.examples.inputs(self.items[index])
         return RewardedExample(example=example, references=self.references[index])
 
@@ -275,7 +265,7 @@ def _self_critical_trainer(
             epochs=epochs,
             per_device_train_batch_size=max(1, options.batch_size // options.beam_size),
         ),
-        train_dataset=Rewarded(items, list(range(len(items)))),
+        train_dataset=items,
         data_collator=RewardedCollator(Collator(prepared.model.config)),
         callbacks=_callbacks(options),
     )
@@ -361,19 +351,20 @@ def _write(prepared: Prepared, options: PublishedOptions, folder: Path) -> None:
 
 @contextmanager
 def _log_file(path: Path) -> Iterator[None]:
-    """Copy what this run logs into a file, from the first process alone."""
+    """Copy what training logs, this run and its data, into a file, from the first process alone."""
     if not _is_first_process():
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    package = logging.getLogger(__package__)
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
+        package.removeHandler(handler)
         handler.close()
 
 
