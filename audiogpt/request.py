@@ -105,9 +105,9 @@ class Decoding:
 
     `beam` search scores a hypothesis by its sum of log-probabilities over length ** length_penalty
     (0: no normalisation); `sample` draws from the smallest set of tokens with probability top_p,
-    at `temperature`. `no_repeat_ngram` forbids repeating n-grams of that many words, and naming an
-    artist twice (0: allowed). With `max_words` hypotheses end with a sentence within so many words
-    (0: no limit), and not before `min_words`.
+    at `temperature`. `no_repeat_ngram` forbids repeating n-grams of that many words,
+    single words of a title, and naming an artist twice (0: allowed). With `max_words` hypotheses
+    end with a sentence within so many words (0: no limit), and not before `min_words`.
     Beams gain `coverage` times the share of the tags' words that they use, and lose `invention` for
     each instrument that no tag names and each word that a sentence says again (0: off). They gain
     up to `length` (0: off) for ending near the length that the checkpoint expects, if it expects

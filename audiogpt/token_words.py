@@ -29,6 +29,7 @@ class Said:
     spaced: int  # words as people count them: what spaces part
     ended: bool  # the last token ended a sentence
     open: bool  # the last token ended with a mark: what follows is a new word, space or not
+    title: bool  # these are the title's words: the description has not begun
 
     def full(self, limit: int) -> bool:
         """Whether a sentence ended and another would go beyond `limit` words (0: no limit)."""
@@ -106,14 +107,16 @@ class TokenWords:
                     words[-1] += letters
             open_ = not text[-1:].isalnum() and text[-1:] != "&"
         ended = bool(words) and bool(_STOPS & set(text))
-        return Said([fold(word) for word in words], spaced, ended, open_)
+        title = self.description_id is not None and self.description_id not in tokens
+        return Said([fold(word) for word in words], spaced, ended, open_, title)
 
     def repeating(self, said: Said, n: int) -> list[int]:
-        """Tokens that would begin the last word of `n` words which the text has already, and
-        artists whom it has named."""
+        """Tokens that would begin the last word of `n` words which the text has already (in a
+        title, as short as it is, any word), and artists whom it has named."""
         words = said.words
         if n == 0:
             return []
+        n = 1 if said.title else n
         named = [token for token, name in self.artists.items() if name in words]
         if len(words) < n:
             return named

@@ -165,6 +165,13 @@ def test_no_words_come_twice_whatever_their_case_and_marks() -> None:
     assert "bass" not in repeating("<description> An e-bass plays. Then an e", 3)
 
 
+def test_a_title_does_not_say_a_word_twice() -> None:
+    assert {" Piano", " piano"} <= set(repeating("<title> Piano and", 3))
+    assert " Strings" not in repeating("<title> Piano and", 3)
+    assert not repeating("<title> Piano and", 0)
+    assert " Piano" not in repeating("<description> Piano and", 3)
+
+
 def test_no_sentence_begins_without_room() -> None:
     five = " It is a slow song."
     limits = [WORDS.read(TOKENIZER.encode(f"<description>{five * n}")).full(30) for n in range(8)]
