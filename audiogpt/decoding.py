@@ -21,6 +21,8 @@ from audiogpt.token_words import Said, TokenWords
 
 # The published code gives a finished beam's other continuations this score instead of -inf.
 FROZEN = -999.0
+# Sorting a vocabulary takes longer than the model: a nucleus seldom has more tokens than this.
+NUCLEUS = 256
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def _settled(state: Hypotheses, decoding: Decoding, reranked: bool) -> bool:
     if decoding.method == "sample":
         return bool(state.finished.all())
     n = min(decoding.n_best, state.finished.shape[1])
-    if reranked:  # among all of them
+    if reranked or decoding.consensus:  # among all of them
         n = state.finished.shape[1]
     # Log-probabilities only fall, so an open hypothesis scores at most its sum over the largest
     # length it may reach.
@@ -272,16 +274,10 @@ def _sample(
         log_p = model(last, context, cache=cache, last_only=True)[:, -1].log_softmax(-1)
         allowed = log_p.clone()
         limits.forbid(allowed, tokens, finished)
-        p, order = (allowed / decoding.temperature).softmax(-1).sort(-1, descending=True)
-        p = torch.where(p.cumsum(-1) - p < decoding.top_p, p, 0.0).cpu()
-        drawn = torch.cat(
-            [
-                torch.multinomial(p[b * K : (b + 1) * K], 1, generator=generators[b])
-                for b in range(B)
-            ]
-        ).to(device)
-        word = order.gather(1, drawn)[:, 0]
-        word = torch.where(finished, 0, word)
+        p = (allowed / decoding.temperature).softmax(-1)
+        uniform = torch.cat([torch.rand(K, generator=generator) for generator in generators])
+        word = torch.zeros_like(last[:, 0])
+        word[~finished] = _draw(p[~finished], uniform.to(device)[~finished], decoding.top_p)
         added = torch.where(finished, 0.0, log_p.gather(1, word[:, None])[:, 0])
         tokens = torch.cat([tokens, word[:, None]], dim=1)
         history = torch.cat([history, added[:, None]], dim=1)
@@ -299,3 +295,20 @@ def _sample(
         yield Hypotheses(state[0], state[1], state[1].sum(-1), state[2], done)
         if done:
             return
+
+
+def _draw(p: Tensor, uniform: Tensor, top_p: float) -> Tensor:
+    """The token (N,) of p (N, V) at `uniform` (N,) in [0, 1) of the nucleus' mass.
+
+    The nucleus is the smallest set of the likeliest tokens with mass `top_p`, in that order.
+    """
+    if top_p < 1:
+        kept, order = p.topk(min(NUCLEUS, p.shape[-1]))
+        if bool((kept.sum(-1) < top_p).any()):
+            kept, order = p.sort(-1, descending=True)
+        kept = torch.where(kept.cumsum(-1) - kept < top_p, kept, 0.0)
+    else:
+        kept, order = p, None
+    mass = kept.double().cumsum(-1)
+    place = torch.searchsorted(mass, uniform.double()[:, None] * mass[:, -1:], right=True)
+    return (place if order is None else order.gather(1, place))[:, 0]

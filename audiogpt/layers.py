@@ -59,12 +59,13 @@ class Cache:
 
     def reorder(self, index: Tensor) -> None:
         """Keep the sequences named by `index` (N',), in that order."""
-        used = self.store[..., : self.length, :].index_select(2, index)
-        if len(index) != self.store.shape[2]:
-            shape = list(self.store.shape)
+        before, shape = self.store, list(self.store.shape)
+        if len(index) != shape[2]:
             shape[2] = len(index)
             self.store = self.store.new_empty(shape)
-        self.store[..., : self.length, :] = used
+        # One layer's keys or values at a time: they fit in a processor's cache.
+        for new, old in zip(self.store.flatten(0, 1), before.flatten(0, 1), strict=True):
+            new[..., : self.length, :] = old[..., : self.length, :].index_select(0, index)
         self.pads = self.pads.index_select(0, index)
 
 

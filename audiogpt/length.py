@@ -108,15 +108,18 @@ class LengthModel:
         p = np.exp(logits - logits.max())
         return p / p.sum(), means + self.artists * artists
 
-    def gains(self, tags: WeightedTags, *, audio: bool, artists: bool) -> np.ndarray:
-        """How near to the expected one each length from 0 words on is: (257,), at most 1.
+    def gains(
+        self, tags: WeightedTags, *, audio: bool, artists: bool, more_words: float = 0.0
+    ) -> np.ndarray:
+        """How near to the expected one, or that and `more_words`, each length from 0 words on is:
+        (257,), at most 1.
 
         It is the expectation of exp(-d² / 2 TOLERANCE²), d being how many words a caption is too
         long or too short, scaled so that the best length has 1.
         """
         p, means = self.mixture(tags, audio=audio, artists=artists)
         variance = TOLERANCE**2 + self.deviations**2
-        off = np.arange(MOST_WORDS + 1)[:, None] - means  # (257, S)
+        off = np.arange(MOST_WORDS + 1)[:, None] - (means + more_words)  # (257, S)
         gains = (p / np.sqrt(variance) * np.exp(-0.5 * off**2 / variance)).sum(1)
         return gains / max(gains.max(), 1e-12)
 
@@ -188,9 +191,10 @@ def length_gains(
     *,
     audio: bool,
     artists: bool,
+    more_words: float = 0.0,
 ) -> np.ndarray | None:
     """What a hypothesis gains for each number of words (257,), from what is asked for or else what
-    is expected; None where neither is known, or the search does not ask."""
+    is expected and `more_words`; None where neither is known, or the search does not ask."""
     if not decoding.length or decoding.method != "beam":
         return None
     if decoding.target_words:
@@ -198,7 +202,9 @@ def length_gains(
         return ASKED * decoding.length * np.exp(-0.5 * (off / TOLERANCE) ** 2)
     if lengths is None:
         return None
-    return decoding.length * lengths.gains(tags, audio=audio, artists=artists)
+    return decoding.length * lengths.gains(
+        tags, audio=audio, artists=artists, more_words=more_words
+    )
 
 
 class LengthTerm:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -195,6 +196,10 @@ class AudioGPT(nn.Module):
             ),
             controls=self._control_rows(controls, B),
         )
+
+    def told(self, context: Context, controls: Tensor | None) -> Context:
+        """The same context, with other `controls` (B, F)."""
+        return replace(context, controls=self._control_rows(controls, context.batch))
 
     def _control_rows(self, controls: Tensor | None, items: int) -> Tensor | None:
         """What the controls (B, F) add to the token embeddings: (B, D)."""

@@ -17,6 +17,7 @@ from audiogpt.audio.tag_vocabulary import LABELS, contradicts
 from audiogpt.captions import Caption, read_caption
 from audiogpt.checkpoint_parts import load_parts
 from audiogpt.checkpoints import DEFAULT_CHECKPOINT, CheckpointError, default_decoding
+from audiogpt.consensus import compare
 from audiogpt.context import Context
 from audiogpt.controls import control_features
 from audiogpt.decoding import Hypotheses, Steering, decode, decode_all, steer
@@ -34,12 +35,12 @@ from audiogpt.request import (
     Track,
 )
 from audiogpt.request_rows import Inputs, prepare_inputs, reads_tags, weighted_heard
-from audiogpt.results import caption_warnings, ranked_captions, versions
+from audiogpt.results import by_label, caption_warnings, ranked_captions, versions
 from audiogpt.rows import collate
 from audiogpt.tags import TagTable
 from audiogpt.token_words import TokenWords
 from audiogpt.tokenizer import CaptionTokenizer
-from audiogpt.trace import Trace, compute_trace, shapley_values
+from audiogpt.trace import compute_trace, shapley_values
 
 log = logging.getLogger(__name__)
 
@@ -184,16 +185,17 @@ class Captioner:
                 caption = self._read(ids, inputs)
                 yield Partial(title=caption.title, description=caption.description, tokens=len(ids))
         assert state is not None
+        state, draws = self._compared([inputs], context, decoding, state)
         decoded = time.perf_counter()
         timings = {
             "listen": heard - started,
             "encode": encoded - heard,
             "decode": decoded - encoded,
         }
-        result = self._result(request, inputs, state, 0, timings)
+        result = self._result(request, inputs, state, draws, 0, timings)
         yield result
         if trace:
-            traced = self._trace(context, inputs, result.tokens)
+            traced = by_label(compute_trace(self.model, context, result.tokens), inputs.rows)
             timings["trace"] = time.perf_counter() - decoded
             yield dataclasses.replace(result, trace=traced, timings=timings)
 
@@ -223,9 +225,10 @@ class Captioner:
                     seeds=seeds,
                     steering=self._steering([inputs[i] for i in batch], decoding),
                 )
+                state, draws = self._compared([inputs[i] for i in batch], context, decoding, state)
                 timings = {"decode": (time.perf_counter() - started) / len(batch)}
                 for place, i in enumerate(batch):
-                    results[i] = self._result(requests[i], inputs[i], state, place, timings)
+                    results[i] = self._result(requests[i], inputs[i], state, draws, place, timings)
         return [results[i] for i in range(len(requests))]
 
     def segments(
@@ -285,32 +288,59 @@ class Captioner:
         return self.model.encode(
             rows,
             strengths=strengths.to(self.model.device),
-            controls=control_features(self.config.controls, [self._asked(item) for item in items]),
+            controls=self._controls(items),
         )
 
-    def _asked(self, inputs: Inputs) -> dict[str, float]:
-        """What the caption is asked to be: by the request, else as such requests usually get."""
-        decoding = inputs.request.decoding or self.default_decoding
-        expected = expected_words(self.lengths, inputs.audible())
-        return decoding.controls(inputs.audible_tags(), expected)
+    def _controls(self, items: Sequence[Inputs], more_words: float = 0.0) -> torch.Tensor:
+        """What captions are asked to be: by the requests, else as such requests usually get, and
+        `more_words`."""
+        asked = []
+        for inputs in items:
+            decoding = inputs.request.decoding or self.default_decoding
+            words = expected_words(self.lengths, inputs.audible())
+            words = None if words is None else words + more_words
+            asked.append(decoding.controls(inputs.audible_tags(), words))
+        return control_features(self.config.controls, asked)
 
     @cached_property
     def _token_words(self) -> TokenWords:
         return TokenWords(self.tokenizer, self.config.vocab_size, formatting=self.config.formatting)
 
-    def _steering(self, inputs: Sequence[Inputs], decoding: Decoding) -> Steering:
+    def _steering(
+        self, inputs: Sequence[Inputs], decoding: Decoding, more_words: float = 0.0
+    ) -> Steering:
         return steer(
             self._token_words,
             [one.audible_tags() for one in inputs],
             decoding,
             device=self.model.device,
             forbidden=[self._unnamed_artists(one) for one in inputs],
-            gains=[self._length_gains(one, decoding) for one in inputs],
+            gains=[self._length_gains(one, decoding, more_words) for one in inputs],
         )
 
-    def _length_gains(self, inputs: Inputs, decoding: Decoding) -> np.ndarray | None:
+    def _compared(
+        self, inputs: Sequence[Inputs], context: Context, decoding: Decoding, found: Hypotheses
+    ) -> tuple[Hypotheses, Sequence[Hypotheses]]:
+        """Hypotheses, and draws to compare them with (`audiogpt.consensus`)."""
+
+        def told(more_words: int) -> tuple[torch.Tensor, Steering]:
+            return self._controls(inputs, more_words), self._steering(inputs, decoding, more_words)
+
+        return compare(
+            self.model,
+            context,
+            decoding,
+            found,
+            told=told if self.lengths else None,
+            seeds=[one.request.seed for one in inputs],
+            forbidden=[self._unnamed_artists(one) for one in inputs],
+        )
+
+    def _length_gains(
+        self, inputs: Inputs, decoding: Decoding, more_words: float = 0.0
+    ) -> np.ndarray | None:
         """What lengths gain, from what the model hears of the request."""
-        return length_gains(decoding, self.lengths, **inputs.audible())
+        return length_gains(decoding, self.lengths, **inputs.audible(), more_words=more_words)
 
     def _unnamed_artists(self, inputs: Inputs) -> list[int]:
         """Artist tokens that no name stands for; none where artists are ordinary text."""
@@ -327,23 +357,12 @@ class Captioner:
             exact=False,
         )
 
-    def _trace(self, context: Context, inputs: Inputs, tokens: Sequence[int]) -> Trace:
-        """The trace with attention per label: a tag of several tokens has several rows."""
-        trace = compute_trace(self.model, context, tokens)
-        attention = {}
-        for name, weights in trace.attention.items():
-            labels, groups = inputs.rows.labels.get(name, ()), inputs.rows.groups(name)
-            merged = np.zeros((*weights.shape[:2], len(labels)), np.float32)
-            for column, group in enumerate(groups):
-                merged[..., group] += weights[..., column]
-            attention[name] = merged
-        return dataclasses.replace(trace, attention=attention)
-
     def _result(
         self,
         request: CaptionRequest,
         inputs: Inputs,
         state: Hypotheses,
+        draws: Sequence[Hypotheses],
         item: int,
         timings: dict[str, float],
     ) -> CaptionResult:
@@ -356,6 +375,7 @@ class Captioner:
             decoding,
             tags=inputs.audible_tags(),
             gains=self._length_gains(inputs, decoding),
+            draws=draws,
         )
         best, caption = ranked[0]
         warnings = caption_warnings(caption, best.tokens, self.config, decoding)

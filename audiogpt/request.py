@@ -111,7 +111,9 @@ class Decoding:
     Beams gain `coverage` times the share of the tags' words that they use, and lose `invention` for
     each instrument that no tag names and each word that a sentence says again (0: off). They gain
     up to `length` (0: off) for ending near the length that the checkpoint expects, if it expects
-    any, or four times that near `target_words` (0: as expected). A checkpoint with controls is also
+    any, or four times that near `target_words` (0: as expected). Finished ones gain `consensus`
+    times their likeness to captions drawn at `temperature` and `top_p` (0: off, as it takes longer;
+    `audiogpt.consensus`). A checkpoint with controls is also
     told these words, and that it shall use the share `target_coverage` of the tags' words (0: not
     asked).
     """
@@ -131,6 +133,7 @@ class Decoding:
     length: float = 0.1
     target_words: int = 0
     target_coverage: float = 0.0
+    consensus: float = 0.0
 
     def __post_init__(self) -> None:
         if self.method not in ("beam", "sample"):
@@ -156,6 +159,7 @@ class Decoding:
         _check_number(self.coverage, 0, 10, "coverage")
         _check_number(self.invention, 0, 10, "invention")
         _check_number(self.length, 0, 10, "length")
+        _check_number(self.consensus, 0, 10, "consensus")
         _check_number(self.target_coverage, 0, 1, "target_coverage")
         _check_number(self.length_penalty, 0, 3, "length_penalty")
         _check_number(self.temperature, 0.05, 5, "temperature")

@@ -3,8 +3,9 @@
 The score of a hypothesis is its log-probability over length ** length_penalty, plus `coverage`
 times the share of the tags' content words that it uses (words count with their tags' weights),
 minus `invention` for each of its faults: instrument words that no tag names, and content words that
-a sentence says again; and plus `length` for as many words as expected. All 0 leave the beam's own
-order. `guidance` and `length` steer the search by the same score.
+a sentence says again; plus `length` for as many words as expected, and plus `consensus` for
+likeness to draws. All 0 leave the beam's own order. `guidance` and `length` steer the search by the
+same score.
 """
 
 from __future__ import annotations
@@ -70,13 +71,15 @@ def rerank(
     tags: Sequence[tuple[str, float]],
     decoding: Decoding,
     gains: np.ndarray | None = None,
+    agreements: np.ndarray | None = None,
 ) -> tuple[list[int], list[float]]:
     """Indices of the hypotheses, best first, and the scores that rank them, in the given order.
 
     `sums` are log-probabilities, `lengths` numbers of tokens. Without a tag of positive weight, or
     with `coverage` and `invention` both 0, nothing is paid for words; without `gains` (`length`)
-    nothing for length. Texts that say `no_repeat_ngram` words
-    twice all the same, in a spelling that the search did not foresee, come last.
+    nothing for length, without `agreements` (`consensus`) nothing for consensus. Texts that say
+    `no_repeat_ngram` words twice all the same, in a spelling that the search did not foresee, come
+    last.
     """
     tags = [(text, weight) for text, weight in tags if weight > 0]
     pays = bool(tags) and bool(decoding.coverage or decoding.invention)
@@ -86,5 +89,8 @@ def rerank(
         + (0.0 if gains is None else float(gains[min(len(text.split()), len(gains) - 1)]))
         for text, total, length in zip(texts, sums, lengths, strict=True)
     ]
+    if agreements is not None:
+        more = (decoding.consensus * agreements).tolist()
+        scores = [score + gain for score, gain in zip(scores, more, strict=True)]
     again = [repeats_words(text, decoding.no_repeat_ngram) for text in texts]
     return sorted(range(len(texts)), key=lambda index: (again[index], -scores[index])), scores

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib import metadata
 
 import numpy as np
@@ -11,10 +12,13 @@ import numpy as np
 from audiogpt import __version__
 from audiogpt.captions import Caption, counted_parts, counted_text
 from audiogpt.config import AudioGPTConfig
+from audiogpt.consensus import agreement, drawn_texts
 from audiogpt.decoding import Hypotheses
 from audiogpt.guidance import WeightedTags, wants_guidance
 from audiogpt.request import Alternative, Decoding
 from audiogpt.reranking import rerank
+from audiogpt.rows import ItemRows
+from audiogpt.trace import Trace
 
 
 def ranked_captions(
@@ -26,28 +30,40 @@ def ranked_captions(
     *,
     tags: WeightedTags,
     gains: np.ndarray | None,
+    draws: Sequence[Hypotheses],
 ) -> list[tuple[Alternative, Caption]]:
     """The `n_best` hypotheses of one item, best first.
 
     `read` makes a caption of token ids; `tags` and `gains` (`audiogpt.length`) are those of the
-    item. Raises ValueError where the search has found nothing.
+    item, `draws` (`audiogpt.consensus`) those of its batch. Raises ValueError where the search has
+    found nothing.
     """
     eos = config.eos_token_id
     # A beam that found fewer hypotheses than it has places leaves -inf behind.
-    found = [state.ids(item, i, eos) for i in range(int(state.scores[item].isfinite().sum()))]
+    ranks = state.scores[item].isfinite().nonzero()[:, 0].tolist()
+    kept = {tuple(state.ids(item, rank, eos)): rank for rank in reversed(ranks)}
+    found = [ids for ids, rank in sorted(kept.items(), key=lambda pair: pair[1])]
     if not found:
         raise ValueError(
             "No caption is possible under these settings: allow more words (max_words), or ask "
             "for fewer (min_words)."
         )
+
+    def counted(caption: Caption) -> str:
+        return counted_text(caption.title, caption.description, config.formatting)
+
     captions = [read(ids) for ids in found]
-    sums = state.log_probabilities[item].sum(-1).tolist()
-    scores = state.scores[item].tolist()[: len(found)]
+    sums = [state.log_probabilities[item, kept[ids]].sum().item() for ids in found]
+    scores = [state.scores[item, kept[ids]].item() for ids in found]
     order = list(range(len(found)))
-    if gains is not None or wants_guidance(decoding, tags):
-        texts = [counted_text(c.title, c.description, config.formatting) for c in captions]
+    if gains is not None or draws or wants_guidance(decoding, tags):
+        texts = [counted(caption) for caption in captions]
+        agreements = None
+        if draws:
+            others = drawn_texts(draws, item, eos, lambda ids: counted(read(ids)))
+            agreements = agreement(texts, others)
         lengths = [len(ids) for ids in found]
-        order, scores = rerank(texts, sums[: len(found)], lengths, tags, decoding, gains)
+        order, scores = rerank(texts, sums, lengths, tags, decoding, gains, agreements)
         order.sort(key=lambda i: found[i][-1] != eos)  # whole captions first
     return [
         (
@@ -56,7 +72,7 @@ def ranked_captions(
                 description=captions[i].description,
                 score=scores[i],
                 log_probability=sums[i],
-                tokens=tuple(found[i]),
+                tokens=found[i],
             ),
             captions[i],
         )
@@ -83,6 +99,18 @@ def caption_warnings(
             "sentence ended in time."
         )
     return warnings
+
+
+def by_label(trace: Trace, rows: ItemRows) -> Trace:
+    """The trace with attention per label: a tag of several tokens has several rows."""
+    attention = {}
+    for name, weights in trace.attention.items():
+        labels, groups = rows.labels.get(name, ()), rows.groups(name)
+        merged = np.zeros((*weights.shape[:2], len(labels)), np.float32)
+        for column, group in enumerate(groups):
+            merged[..., group] += weights[..., column]
+        attention[name] = merged
+    return replace(trace, attention=attention)
 
 
 def versions() -> dict[str, str]:

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from audiogpt.captions import counted_text, read_caption
+from audiogpt.captions import Caption, read_caption
+from audiogpt.consensus import compare
 from audiogpt.controls import control_features
-from audiogpt.decoding import decode_all, steer
-from audiogpt.guidance import wants_guidance
+from audiogpt.decoding import Steering, decode_all, steer
 from audiogpt.length import Audible, LengthModel, expected_words, length_gains
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
-from audiogpt.reranking import rerank
+from audiogpt.results import ranked_captions
 from audiogpt.token_words import TokenWords
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.collate import Collator, as_rows, to_device
@@ -48,83 +49,83 @@ def write_captions(
 
     `lengths` are the checkpoint's, if it has any.
     """
-    collate, formatting = Collator(model.config), model.config.formatting
+    formatting = model.config.formatting
     words = TokenWords(tokenizer, model.config.vocab_size, formatting=formatting)
-    eos = model.config.eos_token_id
     for start in range(0, len(examples), batch_size):
         batch = examples[start : start + batch_size]
-        tags = [_tags(example, tokenizer) for example in batch]
-        audible = [_audible(example, some) for example, some in zip(batch, tags, strict=True)]
-        gains = [length_gains(decoding, lengths, **heard) for heard in audible]
-        controls = control_features(
-            model.config.controls,
-            [decoding.controls(heard["tags"], expected_words(lengths, heard)) for heard in audible],
-        )
-        with torch.inference_mode():
-            rows = to_device(collate.rows(batch), model.device)
-            context = model.encode(as_rows(rows), controls=controls)
-        found = decode_all(
-            model,
-            context,
-            decoding,
-            seeds=[seed + start + i for i in range(len(batch))],
-            steering=steer(
-                words,
-                tags,
-                decoding,
-                device=model.device,
-                forbidden=[_unnamed(example, tokenizer) for example in batch],
-                gains=gains,
-            ),
-        )
-        for item in range(len(batch)):
-            written = []
-            for rank in range(int(found.scores[item].isfinite().sum())):
-                ids = found.ids(item, rank, eos)
-                caption = read_caption(
-                    tokenizer,
-                    ids,
-                    artists=NAMES,
-                    text_format=model.config.text_format,
-                    formatting=formatting,
-                )
-                written.append(
-                    Written(
-                        title=caption.title,
-                        description=caption.description,
-                        tokens=tuple(ids),
-                        finished=bool(found.finished[item, rank]),
-                        log_probability=float(found.log_probabilities[item, rank].sum()),
-                    )
-                )
-            yield choose(written, tags[item], decoding, gains[item], formatting=formatting)
+        seeds = [seed + start + i for i in range(len(batch))]
+        yield from _write_batch(model, words, batch, decoding, lengths, seeds)
 
 
-def choose(
-    written: Sequence[Written],
-    tags: Sequence[tuple[str, float]],
+def _write_batch(
+    model: AudioGPT,
+    words: TokenWords,
+    batch: Sequence[Example],
     decoding: Decoding,
-    gains: np.ndarray | None = None,
-    *,
-    formatting: str = "standard",
-) -> Written:
-    """The best hypothesis; unfinished ones only if there is no other."""
-    if gains is None and not wants_guidance(decoding, tags):
-        return written[0]
+    lengths: LengthModel | None,
+    seeds: Sequence[int],
+) -> Iterator[Written]:
+    tokenizer, config = words.tokenizer, model.config
+    tags = [_tags(example, tokenizer) for example in batch]
+    audible = [_audible(example, some) for example, some in zip(batch, tags, strict=True)]
+    forbidden = [_unnamed(example, tokenizer) for example in batch]
 
-    def counted(caption: Written) -> str:
-        return counted_text(caption.title, caption.description, formatting)
+    def gains(more_words: int) -> list[np.ndarray | None]:
+        return [
+            length_gains(decoding, lengths, **heard, more_words=more_words) for heard in audible
+        ]
 
-    finished = [w for w in written if w.finished and counted(w)] or list(written)
-    order, _ = rerank(
-        [counted(w) for w in finished],
-        [w.log_probability for w in finished],
-        [len(w.tokens) for w in finished],
-        tags,
+    def controls(more_words: int) -> Tensor:
+        expected = [expected_words(lengths, heard) for heard in audible]
+        asked = [
+            decoding.controls(some, None if words is None else words + more_words)
+            for some, words in zip(tags, expected, strict=True)
+        ]
+        return control_features(config.controls, asked)
+
+    def steering(more_words: int) -> Steering:
+        return steer(
+            words,
+            tags,
+            decoding,
+            device=model.device,
+            forbidden=forbidden,
+            gains=gains(more_words),
+        )
+
+    def read(ids: Sequence[int]) -> Caption:
+        return read_caption(
+            tokenizer,
+            ids,
+            artists=NAMES,
+            text_format=config.text_format,
+            formatting=config.formatting,
+        )
+
+    with torch.inference_mode():
+        rows = to_device(Collator(config).rows(batch), model.device)
+        context = model.encode(as_rows(rows), controls=controls(0))
+    found = decode_all(model, context, decoding, seeds=seeds, steering=steering(0))
+    found, draws = compare(
+        model,
+        context,
         decoding,
-        gains,
+        found,
+        told=None if lengths is None else lambda more: (controls(more), steering(more)),
+        seeds=seeds,
+        forbidden=forbidden,
     )
-    return finished[order[0]]
+    for item, (some, gained) in enumerate(zip(tags, gains(0), strict=True)):
+        best, _ = ranked_captions(
+            found, item, read, config, decoding, tags=some, gains=gained, draws=draws
+        )[0]
+        yield Written(
+            title=best.title,
+            description=best.description,
+            tokens=best.tokens,
+            finished=best.tokens[-1] == config.eos_token_id,
+            log_probability=best.log_probability,
+        )
 
 
 def _unnamed(example: Example, tokenizer: CaptionTokenizer) -> list[int]:

@@ -83,6 +83,7 @@ def _add_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
     parser.add_argument("--length", type=float, help="gain for as many words as expected")
     parser.add_argument("--target_coverage", type=float, help="share of the tags' words asked for")
     parser.add_argument("--target_words", type=int, help="words asked for (default: as expected)")
+    parser.add_argument("--consensus", type=float, help="gain for likeness to draws (slower)")
     parser.add_argument("--compare", type=Path, help="other predictions: paired bootstrap")
     parser.add_argument("--threads", type=int, default=0)
     parser.set_defaults(run=_evaluate)
@@ -101,7 +102,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     decoding = dict(read_config(resolve(options.checkpoint)).decoding)
     for name in (
         *("beams", "length_penalty", "no_repeat_ngram", "coverage", "invention", "length"),
-        *("target_coverage", "target_words"),
+        *("target_coverage", "target_words", "consensus"),
     ):
         if getattr(options, name) is not None:
             decoding[name] = getattr(options, name)

@@ -155,6 +155,7 @@ const FIELDS = [
   ["target_coverage", "Tags\u2019 words to use (0: free)", 0, 1, 0.05],
   ["coverage", "Bonus: tags\u2019 words", 0, 10, 0.05],
   ["invention", "Malus: new instruments", 0, 10, 0.005],
+  ["consensus", "Bonus: consensus (slower)", 0, 10, 0.5],
   ["temperature", "Temperature", 0.05, 5, 0.05], ["top_p", "Top p", 0.01, 1, 0.01],
 ];
 
@@ -169,7 +170,8 @@ function renderDecoding() {
      h("option", { value: "sample", selected: sampling }, "Sampling")));
   // What the model itself is told (its controls) counts in both methods.
   const told = { target_words: "words", target_coverage: "coverage" };
-  const others = sampling ? ["beams", "length_penalty", "length"] : ["temperature", "top_p"];
+  const others = sampling ? ["beams", "length_penalty", "length", "consensus"]
+    : state.decoding.consensus ? [] : ["temperature", "top_p"];
   const idle = (name) => (name in told && !first.controls.includes(told[name]) &&
     (sampling || name === "target_coverage")) || (ABOUT_TAGS.includes(name) && !steerable("tags"));
   const fields = FIELDS
@@ -181,6 +183,7 @@ function renderDecoding() {
         const value = within(event.target.valueAsNumber, min, max, DEFAULT_DECODING[name]);
         state.decoding[name] = whole ? Math.round(value) : value;
         event.target.value = state.decoding[name];
+        if (name === "consensus") renderDecoding();
         changed();
       },
     })));

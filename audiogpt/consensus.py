@@ -1,0 +1,188 @@
+"""Consensus: of several hypotheses, the one that other captions of the same request agree with.
+
+The likeliest caption is often an unusual one. So the search is repeated for captions that are
+shorter and longer than expected, and each hypothesis is compared with captions drawn from the
+model: it gains `Decoding.consensus` times its mean likeness to them. This is minimum Bayes risk
+decoding (Kumar and Byrne, 2004) with draws in the place of references (Eikema and Aziz, 2022), as
+Devlin et al. (2015) chose captions among those of similar pictures. It takes several times as long
+as the search alone, so it is off unless asked for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audiogpt.context import Context
+from audiogpt.decoding import Hypotheses, Steering, decode_all
+from audiogpt.model import AudioGPT
+from audiogpt.request import Decoding
+from audiogpt.words import all_words
+
+OTHER_WORDS = (-8, 8)  # than expected: about the spread of human captions of one length of tags
+DRAWS = 32
+ROUND = 16  # draws made together, the most hypotheses that one search keeps
+RECALL = 0.85  # of the harmonic mean of matched words, as METEOR 1.5 weighs it for English
+BETA = 1.2  # of ROUGE-L's F, as captions are scored
+
+Read = Callable[[Sequence[int]], str]
+
+
+def compare(
+    model: AudioGPT,
+    context: Context,
+    decoding: Decoding,
+    found: Hypotheses,
+    *,
+    told: Callable[[int], tuple[Tensor, Steering]] | None,
+    seeds: Sequence[int],
+    forbidden: Sequence[Sequence[int]] = (),
+) -> tuple[Hypotheses, list[Hypotheses]]:
+    """What a search `found` and what it finds for other lengths, and draws to compare them with.
+
+    `told(more)` are the controls (B, F) and what steers a search for so many words more than
+    expected; None where nothing is known of lengths. A length that is asked for stays the only one.
+    Without `Decoding.consensus`, and for draws, all stays as it was found, and there is nothing to
+    compare it with.
+    """
+    if not decoding.consensus or decoding.method != "beam":
+        return found, []
+    if told is not None and not decoding.target_words:
+        found = widen(model, context, decoding, found, list(map(told, OTHER_WORDS)))
+    return found, draw(model, context, decoding, seeds=seeds, forbidden=forbidden)
+
+
+def widen(
+    model: AudioGPT,
+    context: Context,
+    decoding: Decoding,
+    found: Hypotheses,
+    others: Sequence[tuple[Tensor, Steering]],
+) -> Hypotheses:
+    """What a search `found`, and after that what it finds when it is told `others`: controls
+    (B, F), and what steers it.
+
+    All log-probabilities are those under `context` itself, whatever a search was told.
+    """
+    parts = [found]
+    for controls, steering in others:
+        more = decode_all(model, model.told(context, controls), decoding, steering=steering)
+        parts.append(replace(more, log_probabilities=log_probabilities(model, context, more)))
+    length = max(part.tokens.shape[-1] for part in parts)
+
+    def joined(name: str) -> Tensor:
+        values = [getattr(part, name) for part in parts]
+        if values[0].ndim == 3:
+            values = [torch.nn.functional.pad(v, (0, length - v.shape[-1])) for v in values]
+        return torch.cat(values, 1)
+
+    return Hypotheses(
+        joined("tokens"),
+        joined("log_probabilities"),
+        joined("scores"),
+        joined("finished"),
+        done=True,
+    )
+
+
+@torch.inference_mode()
+def log_probabilities(model: AudioGPT, context: Context, found: Hypotheses) -> Tensor:
+    """Log-probability of each token of the hypotheses, 0 after the end: float32 (B, K, T)."""
+    bos, eos = model.config.bos_token_id, model.config.eos_token_id
+    rows = []
+    for tokens in found.tokens.unbind(1):  # (B, T), one hypothesis of each item at a time
+        inputs = torch.cat([torch.full_like(tokens[:, :1], bos), tokens[:, :-1]], 1)
+        log_p = model(inputs, context).log_softmax(-1)
+        rows.append(log_p.gather(-1, tokens[..., None])[..., 0])
+    ends = (found.tokens == eos).long()
+    return torch.where(ends.cumsum(-1) - ends > 0, 0.0, torch.stack(rows, 1))
+
+
+def draw(
+    model: AudioGPT,
+    context: Context,
+    decoding: Decoding,
+    *,
+    seeds: Sequence[int],
+    forbidden: Sequence[Sequence[int]] = (),
+) -> list[Hypotheses]:
+    """`DRAWS` captions per item, as the model writes them by itself: no limit but `max_tokens`.
+
+    `temperature` and `top_p` are the settings'; one seed per item.
+    """
+    free = Decoding(
+        method="sample",
+        n_best=ROUND,
+        max_tokens=decoding.max_tokens,
+        temperature=decoding.temperature,
+        top_p=decoding.top_p,
+    )
+    return [
+        decode_all(
+            model,
+            context,
+            free,
+            seeds=[seed + (turn << 32) for seed in seeds],
+            steering=Steering(forbidden=forbidden),
+        )
+        for turn in range(DRAWS // ROUND)
+    ]
+
+
+def drawn_texts(draws: Sequence[Hypotheses], item: int, eos: int, read: Read) -> list[str]:
+    """The texts of an item's draws by `read`, which makes them of token ids; without those that
+    came to no end, unless none did."""
+    drawn = [
+        (bool(part.finished[item, rank]), part.ids(item, rank, eos))
+        for part in draws
+        for rank in range(part.finished.shape[1])
+    ]
+    ended = [ids for whole, ids in drawn if whole]
+    return [text for ids in ended or [ids for _, ids in drawn] if (text := read(ids))]
+
+
+def agreement(texts: Sequence[str], others: Sequence[str]) -> np.ndarray:
+    """Mean likeness in [0, 1] of each text to the others: float64 (n,), zeros without others.
+
+    Likeness is the mean of two measures on folded words: F of the words in common, mostly recall,
+    and ROUGE-L (Lin, 2004).
+    """
+    told = [all_words(other) for other in others]
+    return np.array(
+        [
+            np.mean([likeness(words, other) for other in told] or [0.0])
+            for words in map(all_words, texts)
+        ]
+    )
+
+
+def likeness(mine: Sequence[str], other: Sequence[str]) -> float:
+    """How much a text's words are like another's, in [0, 1]."""
+    common = sum((Counter(mine) & Counter(other)).values())
+    if not common:
+        return 0.0
+    precision, recall = common / len(mine), common / len(other)
+    words = precision * recall / (RECALL * precision + (1 - RECALL) * recall)
+    in_order = common_subsequence(mine, other)
+    precision, recall = in_order / len(mine), in_order / len(other)
+    rouge = (1 + BETA**2) * precision * recall / (recall + BETA**2 * precision)
+    return (words + rouge) / 2
+
+
+def common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
+    """Length of the longest common subsequence, a row of its table being one number's bits (Hyyrö,
+    2004)."""
+    places: dict[str, int] = {}
+    for i, word in enumerate(a):
+        places[word] = places.get(word, 0) | 1 << i
+    everything = (1 << len(a)) - 1
+    row = everything
+    for word in b:
+        matched = row & places.get(word, 0)
+        row = ((row + matched) | (row - matched)) & everything
+    return len(a) - row.bit_count()
