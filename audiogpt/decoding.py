@@ -302,13 +302,23 @@ def _draw(p: Tensor, uniform: Tensor, top_p: float) -> Tensor:
 
     The nucleus is the smallest set of the likeliest tokens with mass `top_p`, in that order.
     """
-    if top_p < 1:
-        kept, order = p.topk(min(NUCLEUS, p.shape[-1]))
-        if bool((kept.sum(-1) < top_p).any()):
-            kept, order = p.sort(-1, descending=True)
-        kept = torch.where(kept.cumsum(-1) - kept < top_p, kept, 0.0)
-    else:
-        kept, order = p, None
-    mass = kept.double().cumsum(-1)
-    place = torch.searchsorted(mass, uniform.double()[:, None] * mass[:, -1:], right=True)
-    return (place if order is None else order.gather(1, place))[:, 0]
+    if top_p == 1:
+        return _invert(p, uniform)
+    kept, order = p.topk(min(NUCLEUS, p.shape[-1]))
+    token = order.gather(1, _invert(_nucleus(kept, top_p), uniform)[:, None])[:, 0]
+    wide = kept.sum(-1) < top_p
+    if bool(wide.any()):
+        kept, order = p[wide].sort(-1, descending=True)
+        place = _invert(_nucleus(kept, top_p), uniform[wide])
+        token[wide] = order.gather(1, place[:, None])[:, 0]
+    return token
+
+
+def _nucleus(ranked: Tensor, top_p: float) -> Tensor:
+    return torch.where(ranked.cumsum(-1) - ranked < top_p, ranked, 0.0)
+
+
+def _invert(p: Tensor, uniform: Tensor) -> Tensor:
+    """Where the cumulative mass of p (N, V) first exceeds the share `uniform` (N,) of it: (N,)."""
+    mass = p.double().cumsum(-1)
+    return torch.searchsorted(mass, uniform.double()[:, None] * mass[:, -1:], right=True)[:, 0]

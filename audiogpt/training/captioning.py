@@ -23,6 +23,9 @@ from audiogpt.training.collate import Collator, as_rows, to_device
 from audiogpt.training.dataset import Example
 from audiogpt.training.plain_text import NAMES
 
+# Batches whose examples are ordered by expected length: a batch takes as long as its longest.
+WINDOW = 16
+
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
@@ -51,10 +54,20 @@ def write_captions(
     """
     formatting = model.config.formatting
     words = TokenWords(tokenizer, model.config.vocab_size, formatting=formatting)
-    for start in range(0, len(examples), batch_size):
-        batch = examples[start : start + batch_size]
-        seeds = [seed + start + i for i in range(len(batch))]
-        yield from _write_batch(model, words, batch, decoding, lengths, seeds)
+    window = WINDOW * batch_size
+    for first in range(0, len(examples), window):
+        some = range(first, min(first + window, len(examples)))
+        order = list(some)
+        if lengths is not None:
+            audible = {i: _audible(examples[i], _tags(examples[i], tokenizer)) for i in some}
+            order.sort(key=lambda i: lengths.expected(**audible[i]))
+        written: dict[int, Written] = {}
+        for start in range(0, len(order), batch_size):
+            members = order[start : start + batch_size]
+            batch, seeds = [examples[i] for i in members], [seed + i for i in members]
+            found = _write_batch(model, words, batch, decoding, lengths, seeds)
+            written |= zip(members, found, strict=True)
+        yield from (written[i] for i in some)
 
 
 def _write_batch(
