@@ -2,10 +2,10 @@
 
 The score of a hypothesis is its log-probability over length ** length_penalty, plus `coverage`
 times the share of the tags' content words that it uses (words count with their tags' weights),
-minus `invention` for each of its faults: instrument words that no tag names, and content words that
-a sentence says again; plus `length` for as many words as expected, and plus `consensus` for
-likeness to draws. All 0 leave the beam's own order. `guidance` and `length` steer the search by the
-same score.
+minus `invention` for each of its faults: instrument words that no tag names, content words that a
+sentence says again, and tags that another sentence tells again; plus `length` for as many words as
+expected, and plus `consensus` for likeness to draws. All 0 leave the beam's own order. `guidance`
+and `length` steer the search by the same score, as far as an unfinished text shows it.
 """
 
 from __future__ import annotations
@@ -38,16 +38,22 @@ def invented(text: str, tags: Sequence[tuple[str, float]]) -> int:
 
 
 def repeated(text: str, tags: Sequence[tuple[str, float]] = ()) -> int:
-    """Number of times that a sentence says a content word again, as in "a synth and a synth".
+    """Number of times that a sentence says a content word again, as in "a synth and a synth", or
+    tells a tag of two content words that another sentence has told ("The tempo is slow. It is
+    played at a slow tempo.").
 
     A word of several tags ("electric guitar", "acoustic guitar") may come as often as they do.
     """
-    allowed = Counter(word for tag, weight in tags if weight > 0 for word in content_words(tag))
-    count = 0
-    for sentence in re.split(r"[.!?]", text):
+    told = [content_words(tag) for tag, weight in tags if weight > 0]
+    allowed = Counter(word for wanted in told for word in wanted)
+    sentences, count = re.split(r"[.!?]", text), 0
+    for sentence in sentences:
         wanted = content_words(sentence)
         said = Counter(word for word in all_words(sentence) if word in wanted)
         count += sum(max(0, times - max(1, allowed[word])) for word, times in said.items())
+    words = [content_words(sentence) for sentence in sentences]
+    for tag in {frozenset(wanted) for wanted in told if len(wanted) > 1}:
+        count += max(0, sum(tag <= said for said in words) - max(1, sum(tag <= t for t in told)))
     return count
 
 
