@@ -25,7 +25,7 @@ from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
 from audiogpt.words import all_words
 
-OTHER_WORDS = (-8, 8)  # than expected: about the spread of human captions of one length of tags
+OTHER_WORDS = (-8, 8)  # than expected: people differ from that by ten (the model card)
 DRAWS = 32
 ROUND = 16  # draws made together, the most hypotheses that one search keeps
 RECALL = 0.85  # of the harmonic mean of matched words, as METEOR 1.5 weighs it for English

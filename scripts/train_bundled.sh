@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes checkpoints/audiogpt-small from nothing but its vocabulary: renders grooves, embeds the
 # clips, trains two teachers that read tags alone, from the first of them one that learns from both,
-# and from that the bundled one; then evaluates. About two hours on two cores.
+# and from that the bundled one, in about two hours on two cores; then evaluates, about two more.
 #   scripts/train_bundled.sh DATA WORK
 # DATA holds musiccaps.csv and incompetech/ (tracks.jsonl, catalogue.jsonl, audio/); WORK is a folder
 # for clips, embeddings and runs. Needs: apt-get install mma fluidsynth fluid-soundfont-gm
@@ -52,7 +52,7 @@ teacher() {
   --dropout 0.15 --select loss --evaluate_every 500 --save_every 500 --seed 42 --threads 2 --resume
 # The way back costs the artists, whom the texts' part has never met: their branch alone again.
 "$PYTHON" -m audiogpt train-small --musiccaps "$DATA/musiccaps.csv" "${CLIPS[@]}" \
-  --start "$WORK/whole/model" --only artists --output "$WORK/small" --steps 220 --batch_size 24 \
+  --start "$WORK/whole/model" --only artists --output "$WORK/small" --steps 440 --batch_size 24 \
   --lr 1e-3 --weight_decay 0 --warmup 20 --dropout 0 --label_smoothing 0 --average_decay 0.9 \
   --select loss --evaluate_every 220 --save_every 220 --seed 5 --threads 2 --resume
 "$PYTHON" -m audiogpt check-behaviour --checkpoint "$WORK/small/model" \
@@ -61,7 +61,8 @@ teacher() {
 behaviour=$!
 trap 'kill "$behaviour" 2>/dev/null || true' EXIT
 "$PYTHON" -m audiogpt evaluate --checkpoint "$WORK/small/model" --dataset musiccaps \
-  --data "$DATA/musiccaps.csv" --split test --inputs tags --out "$WORK/predictions.json" --threads 1
+  --data "$DATA/musiccaps.csv" --split test --inputs tags --beams 16 --consensus 3 \
+  --out "$WORK/predictions.json" --threads 1
 status=0
 wait "$behaviour" || status=$?
 cat "$WORK/behaviour.txt"

@@ -127,3 +127,16 @@ def test_draws_name_only_the_artists_given(captioner):
     assert not any("artist1" in a.description for a in result.alternatives)
     with pytest.raises(ValueError, match="consensus"):
         Decoding(consensus=-1.0)
+
+
+def test_a_checkpoint_that_expects_no_length_has_one_search(tiny_checkpoint):
+    captioner = Captioner.from_pretrained(tiny_checkpoint, device="cpu")
+    assert captioner.lengths is None
+    usual = Decoding(beams=3, n_best=9, max_tokens=24)
+    request = CaptionRequest(tags=(Tag(text="slow"),), decoding=usual)
+    plain = captioner.caption(request, trace=False)
+    decoding = dataclasses.replace(usual, consensus=9.0)
+    weighed = captioner.caption(dataclasses.replace(request, decoding=decoding), trace=False)
+    assert {a.tokens for a in weighed.alternatives} == {a.tokens for a in plain.alternatives}
+    gained = {a.tokens: a.score for a in weighed.alternatives}
+    assert any(gained[a.tokens] > a.score for a in plain.alternatives)
