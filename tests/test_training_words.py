@@ -7,7 +7,7 @@ import pytest
 
 from audiogpt import words
 from audiogpt.request import Decoding
-from audiogpt.reranking import coverage, invented, repeated, rerank
+from audiogpt.reranking import coverage, invented, repeated, rerank, told_again
 from audiogpt.training.behaviour import mentions
 from audiogpt.training.cider import CiderD
 from audiogpt.training.metrics import faithfulness, form, paired_bootstrap
@@ -119,13 +119,19 @@ def test_reranking_prefers_coverage_and_punishes_invention() -> None:
     two = [("electric guitar", 1.0), ("acoustic guitar", 1.0)]
     assert repeated("a guitar and a guitar", two) == 0
     assert repeated("a guitar, a guitar and a guitar", two) == 1
-    slow = [("slow tempo", 1.0), ("piano", 0.5)]
-    assert repeated("The tempo is slow. A piano. It is played at a slow tempo. Piano.", slow) == 1
-    assert repeated("The tempo is slow. The song is slow.", slow) == 0
-    assert repeated("The tempo is slow. A slow tempo.", [("slow tempo", 0.0)]) == 0
-    both = [*slow, ("a tempo that is slow and soft", 1.0)]
-    assert repeated("A slow tempo. It is slow and soft, a tempo to sleep.", both) == 0
     twice = ["a loud guitar and a guitar", "a loud guitar"]
     assert rerank(twice, [-1.0, -1.2], [8, 4], tags, Decoding(invention=0.5))[0] == [1, 0]
     silent = [(tag, 0.0) for tag, _ in tags]  # weight 0 is as if absent
     assert rerank(texts, sums, lengths, silent, Decoding(invention=5.0))[0] == [0, 2, 1]
+
+
+def test_a_tag_that_another_sentence_has_told_is_a_fault() -> None:
+    slow = [("slow tempo", 1.0), ("piano", 0.5)]
+    again = "The tempo is slow. A piano. It is played at a slow tempo. Piano."
+    assert told_again(again, slow) == 1
+    assert told_again("The tempo is slow. The song is slow.", slow) == 0
+    assert told_again("The tempo is slow. A slow tempo.", [("slow tempo", 0.0)]) == 0
+    both = [*slow, ("a tempo that is slow and soft", 1.0)]
+    assert told_again("A slow tempo. It is slow and soft, a tempo to sleep.", both) == 0
+    once = "The tempo is slow. A piano."
+    assert rerank([again, once], [-1.0, -1.2], [8, 4], slow, Decoding(invention=0.5))[0] == [1, 0]
