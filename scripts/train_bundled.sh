@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes checkpoints/audiogpt-small from nothing but its vocabulary: renders grooves, embeds the
 # clips, trains two teachers that read tags alone, from the first of them one that learns from both,
-# and from that the bundled one, in about two hours on two cores; then evaluates, about two more.
+# and from that the bundled one, in about two hours on two cores; then evaluates.
 #   scripts/train_bundled.sh DATA WORK
 # DATA holds musiccaps.csv and incompetech/ (tracks.jsonl, catalogue.jsonl, audio/); WORK is a folder
 # for clips, embeddings and runs. Needs: apt-get install mma fluidsynth fluid-soundfont-gm
@@ -61,8 +61,7 @@ teacher() {
 behaviour=$!
 trap 'kill "$behaviour" 2>/dev/null || true' EXIT
 "$PYTHON" -m audiogpt evaluate --checkpoint "$WORK/small/model" --dataset musiccaps \
-  --data "$DATA/musiccaps.csv" --split test --inputs tags --beams 16 --consensus 3 \
-  --out "$WORK/predictions.json" --threads 1
+  --data "$DATA/musiccaps.csv" --split test --inputs tags --out "$WORK/predictions.json" --threads 1
 status=0
 wait "$behaviour" || status=$?
 cat "$WORK/behaviour.txt"

@@ -208,8 +208,10 @@ def test_stop_stops_and_the_page_stays_usable(page):
     part(page, "live").uncheck()
     part(page, "decoding-beams").fill("16")
     part(page, "decoding-max_tokens").fill("256")
-    part(page, "decoding-no_repeat_ngram").fill("2")
-    part(page, "decoding-no_repeat_ngram").press("Enter")
+    expect(part(page, "decoding-temperature")).to_have_count(0)
+    part(page, "decoding-consensus").fill("1")  # takes long enough to be stopped
+    part(page, "decoding-consensus").press("Enter")
+    expect(part(page, "decoding-temperature")).to_have_count(1)  # draws have one
     part(page, "go").click()
     part(page, "stop").click()
     expect(part(page, "status")).to_have_text("Stopped.")
