@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiogpt.consensus import agreement, common_subsequence, likeness
+from audiogpt.consensus import agreement, common_subsequence, draw, likeness
 from audiogpt.decoding import _draw
 from audiogpt.pipeline import Captioner
 from audiogpt.request import Artist, CaptionRequest, Decoding, Tag
@@ -121,10 +121,21 @@ def test_a_length_that_is_asked_for_stays_the_only_one(captioner):
     assert {a.tokens for a in result.alternatives} == {a.tokens for a in without.alternatives}
 
 
-def test_draws_name_only_the_artists_given(captioner):
-    decoding = consenting(captioner, temperature=3.0, top_p=1.0)
-    result = captioner.caption(dataclasses.replace(REQUEST, decoding=decoding), trace=False)
-    assert not any("artist1" in a.description for a in result.alternatives)
+def test_draws_are_free_but_for_what_is_forbidden(captioner):
+    decoding = consenting(captioner, temperature=3.0, top_p=1.0, max_tokens=40)
+    context = captioner.model.encode({})
+    artists = sorted(captioner.tokenizer.artist_ids)
+    free, held = (
+        torch.cat(
+            [
+                part.tokens.flatten()
+                for part in draw(captioner.model, context, decoding, seeds=[5], **kwargs)
+            ]
+        )
+        for kwargs in ({}, {"forbidden": [artists]})
+    )
+    assert set(artists) & set(free.tolist())  # at this temperature anything comes
+    assert not set(artists) & set(held.tolist())
     with pytest.raises(ValueError, match="consensus"):
         Decoding(consensus=-1.0)
 
