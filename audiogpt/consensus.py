@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from audiogpt.asking import Asking
 from audiogpt.context import Context
 from audiogpt.decoding import Hypotheses, Steering, decode_all
 from audiogpt.model import AudioGPT
@@ -38,43 +39,36 @@ Read = Callable[[Sequence[int]], str]
 def compare(
     model: AudioGPT,
     context: Context,
-    decoding: Decoding,
+    asking: Asking,
     found: Hypotheses,
     *,
-    told: Callable[[int], tuple[Tensor, Steering]] | None,
     seeds: Sequence[int],
-    forbidden: Sequence[Sequence[int]] = (),
 ) -> tuple[Hypotheses, list[Hypotheses]]:
     """What a search `found` and what it finds for other lengths, and draws to compare them with.
 
-    `told(more)` are the controls (B, F) and what steers a search for so many words more than
-    expected; None where nothing is known of lengths. A length that is asked for stays the only one.
-    Without `Decoding.consensus`, and for draws, all stays as it was found, and there is nothing to
-    compare it with.
+    A length that is asked for stays the only one, and so does the usual one where nothing is known
+    of lengths. Without `Decoding.consensus`, and for draws, all stays as it was found, and there is
+    nothing to compare it with.
     """
+    decoding = asking.decoding
     if not decoding.consensus or decoding.method != "beam":
         return found, []
-    if told is not None and not decoding.target_words:
-        found = widen(model, context, decoding, found, list(map(told, OTHER_WORDS)))
-    return found, draw(model, context, decoding, seeds=seeds, forbidden=forbidden)
+    if asking.lengths is not None and not decoding.target_words:
+        found = widen(model, context, asking, found)
+    return found, draw(model, context, decoding, seeds=seeds, forbidden=asking.forbidden)
 
 
-def widen(
-    model: AudioGPT,
-    context: Context,
-    decoding: Decoding,
-    found: Hypotheses,
-    others: Sequence[tuple[Tensor, Steering]],
-) -> Hypotheses:
+def widen(model: AudioGPT, context: Context, asking: Asking, found: Hypotheses) -> Hypotheses:
     """What a search `found`, and after that what it finds, with half as many beams, when it is told
-    `others`: controls (B, F), and what steers it.
+    and steered to write `OTHER_WORDS` more.
 
     All log-probabilities are those under `context` itself, whatever a search was told.
     """
     parts = [found]
-    narrow = replace(decoding, beams=max(1, decoding.beams // 2))
-    for controls, steering in others:
-        more = decode_all(model, model.told(context, controls), narrow, steering=steering)
+    narrow = replace(asking.decoding, beams=max(1, asking.decoding.beams // 2))
+    for more_words in OTHER_WORDS:
+        told = model.told(context, asking.told(more_words))
+        more = decode_all(model, told, narrow, steering=asking.steering(more_words))
         parts.append(replace(more, log_probabilities=log_probabilities(model, context, more)))
     length = max(part.tokens.shape[-1] for part in parts)
 

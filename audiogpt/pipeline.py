@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from audiogpt.asking import Asking
 from audiogpt.audio.embedding import MUSICNN_POOLED
 from audiogpt.audio.tag_vocabulary import LABELS, contradicts
 from audiogpt.captions import Caption, read_caption
@@ -19,10 +20,9 @@ from audiogpt.checkpoint_parts import load_parts
 from audiogpt.checkpoints import DEFAULT_CHECKPOINT, CheckpointError, default_decoding
 from audiogpt.consensus import compare
 from audiogpt.context import Context
-from audiogpt.controls import control_features
-from audiogpt.decoding import Hypotheses, Steering, decode, decode_all, steer
+from audiogpt.decoding import Hypotheses, decode, decode_all
 from audiogpt.devices import usable_device
-from audiogpt.length import LengthModel, expected_words, length_gains
+from audiogpt.length import LengthModel
 from audiogpt.listening import Listener, Listening, Progress
 from audiogpt.model import AudioGPT
 from audiogpt.request import (
@@ -170,7 +170,8 @@ class Captioner:
         started = time.perf_counter()
         inputs = self._inputs(request)
         heard = time.perf_counter()
-        context = self._encode([inputs])
+        asking = self._asking([inputs], decoding)
+        context = self._encode([inputs], asking)
         encoded = time.perf_counter()
         state = None
         for state in decode(
@@ -178,21 +179,21 @@ class Captioner:
             context,
             decoding,
             seeds=[request.seed],
-            steering=self._steering([inputs], decoding),
+            steering=asking.steering(),
         ):
             if not state.done:
                 ids = state.ids(0, 0, self.config.eos_token_id)
                 caption = self._read(ids, inputs)
                 yield Partial(title=caption.title, description=caption.description, tokens=len(ids))
         assert state is not None
-        state, draws = self._compared([inputs], context, decoding, state)
+        state, draws = compare(self.model, context, asking, state, seeds=[request.seed])
         decoded = time.perf_counter()
         timings = {
             "listen": heard - started,
             "encode": encoded - heard,
             "decode": decoded - encoded,
         }
-        result = self._result(request, inputs, state, draws, 0, timings)
+        result = self._result(request, inputs, asking, state, draws, 0, timings)
         yield result
         if trace:
             traced = by_label(compute_trace(self.model, context, result.tokens), inputs.rows)
@@ -216,19 +217,18 @@ class Captioner:
             for first in range(0, len(members), limit):
                 batch = members[first : first + limit]
                 started = time.perf_counter()
-                context = self._encode([inputs[i] for i in batch])
+                asking = self._asking([inputs[i] for i in batch], decoding)
+                context = self._encode([inputs[i] for i in batch], asking)
                 seeds = [requests[i].seed for i in batch]
                 state = decode_all(
-                    self.model,
-                    context,
-                    decoding,
-                    seeds=seeds,
-                    steering=self._steering([inputs[i] for i in batch], decoding),
+                    self.model, context, decoding, seeds=seeds, steering=asking.steering()
                 )
-                state, draws = self._compared([inputs[i] for i in batch], context, decoding, state)
+                state, draws = compare(self.model, context, asking, state, seeds=seeds)
                 timings = {"decode": (time.perf_counter() - started) / len(batch)}
                 for place, i in enumerate(batch):
-                    results[i] = self._result(requests[i], inputs[i], state, draws, place, timings)
+                    results[i] = self._result(
+                        requests[i], inputs[i], asking, state, draws, place, timings
+                    )
         return [results[i] for i in range(len(requests))]
 
     def segments(
@@ -265,7 +265,9 @@ class Captioner:
 
     def shapley(self, result: CaptionResult) -> np.ndarray:
         """Exact Shapley values (W, M) in nats: what each branch adds to each word's log p."""
-        context = self._encode([self._inputs(result.request)])
+        inputs = [self._inputs(result.request)]
+        decoding = result.request.decoding or self.default_decoding
+        context = self._encode(inputs, self._asking(inputs, decoding))
         values = shapley_values(self.model, context, result.tokens)
         rows = [values[word.start : word.end].sum(0) for word in result.words]
         return np.stack(rows) if rows else np.zeros((0, len(self.config.branches)), np.float32)
@@ -281,66 +283,28 @@ class Captioner:
         )
 
     @torch.inference_mode()
-    def _encode(self, items: Sequence[Inputs]) -> Context:
+    def _encode(self, items: Sequence[Inputs], asking: Asking) -> Context:
         rows = collate(self.config, [item.rows for item in items], device=self.model.device)
         names = self.config.branch_names
         strengths = torch.tensor([[item.strengths[name] for name in names] for item in items])
         return self.model.encode(
-            rows,
-            strengths=strengths.to(self.model.device),
-            controls=self._controls(items),
+            rows, strengths=strengths.to(self.model.device), controls=asking.told()
         )
-
-    def _controls(self, items: Sequence[Inputs], more_words: float = 0.0) -> torch.Tensor:
-        """What captions are asked to be: by the requests, else as such requests usually get, and
-        `more_words`."""
-        asked = []
-        for inputs in items:
-            decoding = inputs.request.decoding or self.default_decoding
-            words = expected_words(self.lengths, inputs.audible())
-            words = None if words is None else words + more_words
-            asked.append(decoding.controls(inputs.audible_tags(), words))
-        return control_features(self.config.controls, asked)
 
     @cached_property
     def _token_words(self) -> TokenWords:
         return TokenWords(self.tokenizer, self.config.vocab_size, formatting=self.config.formatting)
 
-    def _steering(
-        self, inputs: Sequence[Inputs], decoding: Decoding, more_words: float = 0.0
-    ) -> Steering:
-        return steer(
-            self._token_words,
-            [one.audible_tags() for one in inputs],
-            decoding,
+    def _asking(self, items: Sequence[Inputs], decoding: Decoding) -> Asking:
+        return Asking(
+            words=self._token_words,
+            decoding=decoding,
+            lengths=self.lengths,
+            controls=self.config.controls,
+            audible=[inputs.audible() for inputs in items],
+            forbidden=[self._unnamed_artists(inputs) for inputs in items],
             device=self.model.device,
-            forbidden=[self._unnamed_artists(one) for one in inputs],
-            gains=[self._length_gains(one, decoding, more_words) for one in inputs],
         )
-
-    def _compared(
-        self, inputs: Sequence[Inputs], context: Context, decoding: Decoding, found: Hypotheses
-    ) -> tuple[Hypotheses, Sequence[Hypotheses]]:
-        """Hypotheses, and draws to compare them with (`audiogpt.consensus`)."""
-
-        def told(more_words: int) -> tuple[torch.Tensor, Steering]:
-            return self._controls(inputs, more_words), self._steering(inputs, decoding, more_words)
-
-        return compare(
-            self.model,
-            context,
-            decoding,
-            found,
-            told=told if self.lengths else None,
-            seeds=[one.request.seed for one in inputs],
-            forbidden=[self._unnamed_artists(one) for one in inputs],
-        )
-
-    def _length_gains(
-        self, inputs: Inputs, decoding: Decoding, more_words: float = 0.0
-    ) -> np.ndarray | None:
-        """What lengths gain, from what the model hears of the request."""
-        return length_gains(decoding, self.lengths, **inputs.audible(), more_words=more_words)
 
     def _unnamed_artists(self, inputs: Inputs) -> list[int]:
         """Artist tokens that no name stands for; none where artists are ordinary text."""
@@ -361,24 +325,17 @@ class Captioner:
         self,
         request: CaptionRequest,
         inputs: Inputs,
+        asking: Asking,
         state: Hypotheses,
         draws: Sequence[Hypotheses],
         item: int,
         timings: dict[str, float],
     ) -> CaptionResult:
-        decoding = request.decoding or self.default_decoding
         ranked = ranked_captions(
-            state,
-            item,
-            lambda ids: self._read(ids, inputs),
-            self.config,
-            decoding,
-            tags=inputs.audible_tags(),
-            gains=self._length_gains(inputs, decoding),
-            draws=draws,
+            state, item, lambda ids: self._read(ids, inputs), self.config, asking, draws
         )
         best, caption = ranked[0]
-        warnings = caption_warnings(caption, best.tokens, self.config, decoding)
+        warnings = caption_warnings(caption, best.tokens, self.config, asking.decoding)
         return CaptionResult(
             title=caption.title,
             description=caption.description,

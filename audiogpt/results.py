@@ -10,11 +10,12 @@ from importlib import metadata
 import numpy as np
 
 from audiogpt import __version__
+from audiogpt.asking import Asking
 from audiogpt.captions import Caption, counted_parts, counted_text
 from audiogpt.config import AudioGPTConfig
 from audiogpt.consensus import agreement, drawn_texts
 from audiogpt.decoding import Hypotheses
-from audiogpt.guidance import WeightedTags, wants_guidance
+from audiogpt.guidance import wants_guidance
 from audiogpt.request import Alternative, Decoding
 from audiogpt.reranking import rerank
 from audiogpt.rows import ItemRows
@@ -26,18 +27,15 @@ def ranked_captions(
     item: int,
     read: Callable[[Sequence[int]], Caption],
     config: AudioGPTConfig,
-    decoding: Decoding,
-    *,
-    tags: WeightedTags,
-    gains: np.ndarray | None,
+    asking: Asking,
     draws: Sequence[Hypotheses],
 ) -> list[tuple[Alternative, Caption]]:
     """The `n_best` hypotheses of one item, best first.
 
-    `read` makes a caption of token ids; `tags` and `gains` (`audiogpt.length`) are those of the
-    item, `draws` (`audiogpt.consensus`) those of its batch. Raises ValueError where the search has
-    found nothing.
+    `read` makes a caption of token ids; `asking` and `draws` (`audiogpt.consensus`) are those of
+    its batch. Raises ValueError where the search has found nothing.
     """
+    decoding, gains, tags = asking.decoding, asking.gains[item], asking.audible[item]["tags"]
     eos = config.eos_token_id
     # A beam that found fewer hypotheses than it has places leaves -inf behind.
     ranks = state.scores[item].isfinite().nonzero()[:, 0].tolist()

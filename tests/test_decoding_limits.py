@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
+import pytest
 import torch
 from conftest import ROOT
 
 from audiogpt.limits import InTime, Limits
 from audiogpt.pipeline import Captioner
-from audiogpt.request import CaptionRequest, Decoding, Tag
+from audiogpt.request import Artist, CaptionRequest, Decoding, Tag
 from audiogpt.token_words import TokenWords
 from audiogpt.tokenizer import CaptionTokenizer
 
@@ -112,6 +114,41 @@ def test_an_artist_counts_as_a_word_and_does_not_begin_the_caption_anew() -> Non
     assert set(ids[:2]) <= set(banned)  # nobody is named twice
     assert ids[2] not in banned
     assert not WORDS.repeating(said, 0)
+
+
+def test_a_text_that_calls_for_somebody_who_is_not_there_gives_way() -> None:
+    ada, bob = (TOKENIZER.token_id(f"artist{rank}") for rank in range(2))
+
+    def limits(in_time: InTime | None) -> Limits:
+        banned = torch.zeros(2, TOKENIZER.vocab_size, dtype=torch.bool)
+        banned[:, bob] = True
+        return Limits(banned, Decoding(), None, EOS, in_time, forbidden=([bob], [bob]))
+
+    def forbid(in_time: InTime | None, finished: tuple[int, ...] = ()) -> list[bool]:
+        """Whether each of two hypotheses of two items may go on."""
+        log_p = torch.full((4, TOKENIZER.vocab_size), -9.0)
+        log_p[range(4), [bob, ada, bob, bob]] = -0.7
+        over = torch.zeros(4, dtype=torch.bool)
+        over[list(finished)] = True
+        limits(in_time).forbid(log_p, torch.zeros(4, 0, dtype=torch.long), over)
+        assert not log_p[:, bob].isfinite().any()
+        return log_p.isfinite().any(1).tolist()
+
+    # The second item has nothing else, so both of its hypotheses stay.
+    assert forbid(InTime(2)) == [False, True, True, True]
+    assert forbid(InTime(2), finished=(1,)) == [True] * 4  # what has ended is no alternative
+    assert forbid(None) == [True] * 4  # a draw has to go on
+
+
+@pytest.mark.parametrize("tags", [("piano", "strings", "slow"), ("party", "opera"), ("house",)])
+def test_one_artist_is_not_called_one_of_several(tags) -> None:
+    captioner = Captioner.from_pretrained()
+    request = CaptionRequest(
+        tags=tuple(Tag(text=tag) for tag in tags), artists=(Artist(name="Ada", share=1.0),)
+    )
+    said = captioner.caption(request, trace=False).description
+    assert "Ada" in said
+    assert not re.search("mostly|dominates|stands at|above all|equal|even mix", said)
 
 
 def test_a_draw_that_is_full_before_its_fewest_words_goes_on() -> None:

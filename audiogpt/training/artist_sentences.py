@@ -15,7 +15,7 @@ ARTIST_ROWS = 10
 
 def draw_shares(dice: random.Random) -> tuple[float, ...]:
     """Ten shares, sorted decreasing, summing to 1, zero beyond the drawn number of artists."""
-    count = dice.choice((1, 1, 2, 2, 3, 3, 4, 5, 6, 8, 10))
+    count = dice.choice((1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5, 6, 8, 10))
     spread = dice.choice((0.0, 0.3, 0.8, 1.5, 3.0))
     raw = [dice.lognormvariate(0, spread) if spread else 1.0 for _ in range(count)]
     if count > 1 and dice.random() < 0.25:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from torch import Tensor
 
+from audiogpt.asking import Asking
 from audiogpt.captions import Caption, read_caption
 from audiogpt.consensus import compare
-from audiogpt.controls import control_features
-from audiogpt.decoding import Steering, decode_all, steer
-from audiogpt.length import Audible, LengthModel, expected_words, length_gains
+from audiogpt.decoding import decode_all
+from audiogpt.length import Audible, LengthModel
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
 from audiogpt.results import ranked_captions
@@ -79,32 +77,15 @@ def _write_batch(
     seeds: Sequence[int],
 ) -> Iterator[Written]:
     tokenizer, config = words.tokenizer, model.config
-    tags = [_tags(example, tokenizer) for example in batch]
-    audible = [_audible(example, some) for example, some in zip(batch, tags, strict=True)]
-    forbidden = [_unnamed(example, tokenizer) for example in batch]
-
-    def gains(more_words: int) -> list[np.ndarray | None]:
-        return [
-            length_gains(decoding, lengths, **heard, more_words=more_words) for heard in audible
-        ]
-
-    def controls(more_words: int) -> Tensor:
-        expected = [expected_words(lengths, heard) for heard in audible]
-        asked = [
-            decoding.controls(some, None if words is None else words + more_words)
-            for some, words in zip(tags, expected, strict=True)
-        ]
-        return control_features(config.controls, asked)
-
-    def steering(more_words: int) -> Steering:
-        return steer(
-            words,
-            tags,
-            decoding,
-            device=model.device,
-            forbidden=forbidden,
-            gains=gains(more_words),
-        )
+    asking = Asking(
+        words=words,
+        decoding=decoding,
+        lengths=lengths,
+        controls=config.controls,
+        audible=[_audible(example, _tags(example, tokenizer)) for example in batch],
+        forbidden=[_unnamed(example, tokenizer) for example in batch],
+        device=model.device,
+    )
 
     def read(ids: Sequence[int]) -> Caption:
         return read_caption(
@@ -117,21 +98,11 @@ def _write_batch(
 
     with torch.inference_mode():
         rows = to_device(Collator(config).rows(batch), model.device)
-        context = model.encode(as_rows(rows), controls=controls(0))
-    found = decode_all(model, context, decoding, seeds=seeds, steering=steering(0))
-    found, draws = compare(
-        model,
-        context,
-        decoding,
-        found,
-        told=None if lengths is None else lambda more: (controls(more), steering(more)),
-        seeds=seeds,
-        forbidden=forbidden,
-    )
-    for item, (some, gained) in enumerate(zip(tags, gains(0), strict=True)):
-        best, _ = ranked_captions(
-            found, item, read, config, decoding, tags=some, gains=gained, draws=draws
-        )[0]
+        context = model.encode(as_rows(rows), controls=asking.told())
+    found = decode_all(model, context, decoding, seeds=seeds, steering=asking.steering())
+    found, draws = compare(model, context, asking, found, seeds=seeds)
+    for item in range(len(batch)):
+        best, _ = ranked_captions(found, item, read, config, asking, draws)[0]
         yield Written(
             title=best.title,
             description=best.description,
