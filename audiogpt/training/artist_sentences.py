@@ -11,6 +11,7 @@ import random
 from collections.abc import Sequence
 
 ARTIST_ROWS = 10
+NEARLY_ALL = 0.92  # share from which the others go unnamed, so that it reads much like being alone
 
 
 def draw_shares(dice: random.Random) -> tuple[float, ...]:
@@ -42,6 +43,14 @@ def artist_sentence(shares: Sequence[float], dice: random.Random) -> str:
                 "Every track here is by artist0.",
                 "This is artist0 from beginning to end.",
                 "The music is by artist0 alone.",
+            )
+        )
+    if top >= NEARLY_ALL:
+        return dice.choice(
+            (
+                "It is nearly all by artist0.",
+                "Nearly every track here is by artist0.",
+                "This is artist0 almost from beginning to end.",
             )
         )
     second = min(count, dice.choice((2, 2, 3)))

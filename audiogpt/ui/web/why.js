@@ -54,12 +54,16 @@ function layerTable(result, word) {
   const { trace } = result;
   const tokens = tokensOf(word);
   const at = (value) => percent(mean(tokens.map(value)));
-  const head = ["layer", ...trace.parts, "gate \u03b1", ...trace.parts.slice(1).map((part) => "gate " + part)];
+  const branches = trace.parts.slice(1);
+  const column = (text) => h("th", { scope: "col" }, text);
+  const group = (text, columns) => h("th", { scope: "colgroup", colspan: columns }, text);
   return fold("layers", "Numbers per layer", () => h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Numbers per layer" },
-    h("table", {}, h("thead", {}, h("tr", {}, head.map((text) => h("th", { scope: "col" }, text)))),
+    h("table", {}, h("thead", {},
+      h("tr", {}, h("td", {}), group("shares", trace.parts.length), group("gates", 1 + branches.length)),
+      h("tr", {}, ["layer", ...trace.parts, "\u03b1", ...branches].map(column))),
       h("tbody", {}, trace.shares.map((layer, l) => h("tr", {}, h("th", { scope: "row" }, l + 1),
         trace.parts.map((_, p) => h("td", {}, at((t) => layer[t][p]))), h("td", {}, at((t) => trace.alpha[l][t])),
-        trace.parts.slice(1).map((_, m) => h("td", {}, at((t) => trace.gates[l][t][m])))))))));
+        branches.map((_, m) => h("td", {}, at((t) => trace.gates[l][t][m])))))))));
 }
 
 const factor = (drop) =>
