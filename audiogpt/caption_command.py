@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
             result = captioner.caption(request, trace=options.json)
             parts = (
                 list(captioner.segments(request, seconds=options.segments))
-                if options.segments
+                if options.segments is not None
                 else []
             )
         except ValueError as error:
@@ -127,7 +127,15 @@ def _groups(
         from audiogpt.playntell.playlists import read_playlist
 
         playlists = read_playlist(options.playlist, audio_folder=options.audio_dir)
-        return [(playlist.id, playlist.tracks, playlist.tags or None) for playlist in playlists]
+        passage = {"start": options.start, "end": options.end}
+        return [
+            (
+                playlist.id,
+                tuple(dataclasses.replace(track, **passage) for track in playlist.tracks),
+                playlist.tags or None,
+            )
+            for playlist in playlists
+        ]
     tracks = tuple(
         Track(path=str(path), name=path.name, start=options.start, end=options.end)
         for path in options.files
@@ -138,9 +146,11 @@ def _groups(
 
 
 def _merged(heard: tuple[Tag, ...], given: list[tuple[str, float]]) -> tuple[Tag, ...]:
-    """Heard tags first; a tag that was given takes its given weight."""
-    weights = {tag.text: tag.weight for tag in heard} | dict(given)
-    return tuple(Tag(text=text, weight=weight) for text, weight in weights.items())
+    """Heard tags first; a tag that was given, whatever its case, takes its given weight."""
+    tags = {}
+    for tag in (*heard, *(Tag(text=text, weight=weight) for text, weight in given)):
+        tags[" ".join(tag.text.lower().split())] = tag
+    return tuple(tags.values())
 
 
 def _named_number(text: str, what: str, default: float) -> tuple[str, float]:

@@ -43,14 +43,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         status = options.run(options)
-    except ValueError as error:  # the core's way to say what is wrong with the input
-        if options.verbose:
-            logging.getLogger(__name__).exception("failed")
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 1
+    except (ValueError, OSError) as error:  # what the input, or a file or folder, lacks
+        if options.verbose:
+            logging.getLogger(__name__).exception("failed")
+        print(f"error: {_sentence(error)}", file=sys.stderr)
+        return 2
     return int(status or 0)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}."
+    return str(error)

@@ -45,6 +45,31 @@ def test_json_is_all_that_is_printed(capsys, song, tiny_checkpoint):
     assert np.asarray(result["trace"]["shares"]).shape[2] == 4
 
 
+def test_a_given_tag_takes_the_place_of_the_one_that_was_heard(capsys, tiny_checkpoint):
+    drums = ROOT / "assets" / "examples" / "heavy-guitars.ogg"
+    arguments = ["caption", drums, "--checkpoint", tiny_checkpoint, *FAST, "--json", "--tag"]
+
+    def tags(given):
+        return json.loads(run(capsys, *arguments, given)[1])["request"]["tags"]
+
+    heard = tags("zither")[0]["text"]  # the surest comes first
+    given = tags(f" {heard.upper()}=0")
+    assert [tag for tag in given if tag["text"].strip().lower() == heard] == [
+        {"text": f" {heard.upper()}", "weight": 0.0}
+    ]
+
+
+def test_a_passage_holds_for_the_tracks_of_a_playlist(capsys, song, tiny_checkpoint):
+    playlist = {"id": "p", "tracks": [{"id": "song.wav", "artist": "A", "tags": ["rock"]}]}
+    path = song.with_name("playlist.json")
+    path.write_text(json.dumps(playlist))
+    arguments = ["--checkpoint", tiny_checkpoint, *FAST, "--json", "--start", "1", "--end", "4.5"]
+    status, out, err = run(capsys, "caption", "--playlist", path, *arguments)
+    assert status == 0, err
+    (track,) = json.loads(out)["request"]["tracks"]
+    assert (track["start"], track["end"]) == (1.0, 4.5)
+
+
 def test_files_are_captioned_one_by_one_or_together(capsys, song, tmp_path, tiny_checkpoint):
     other = tmp_path / "other.wav"
     other.write_bytes(song.read_bytes())
@@ -64,6 +89,7 @@ def test_files_are_captioned_one_by_one_or_together(capsys, song, tmp_path, tiny
         (["--checkpoint", "/nowhere"], "no checkpoint at /nowhere"),
         (["--beams", "0"], "beams must be"),
         (["--device", "abacus"], "no device 'abacus' here"),
+        (["--playlist", "."], "cannot be opened"),
         (["--min-words", "9", "--max-words", "8"], "must not be greater than max_words"),
     ],
 )
@@ -73,6 +99,19 @@ def test_errors_are_one_sentence(capsys, tiny_checkpoint, arguments, message):
     status, out, err = run(capsys, "caption", *arguments)
     assert status == 2 and out == ""
     assert message in err and err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_a_file_that_cannot_be_written_is_one_sentence(capsys, song, tmp_path):
+    status, out, err = run(capsys, "tags", song, "--picture", tmp_path / "no" / "where.png")
+    assert status == 2
+    assert err == f"error: {tmp_path}/no/where.png: No such file or directory.\n"
+    assert out == ""
+
+
+def test_parts_of_no_length_are_an_error(capsys, song, tiny_checkpoint):
+    arguments = ["caption", song, "--checkpoint", tiny_checkpoint, *FAST, "--segments", "0"]
+    status, _, err = run(capsys, *arguments)
+    assert status == 2 and "at least 3 s" in err
 
 
 def test_the_page_does_not_start_with_settings_that_make_no_sense(tmp_path):
