@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import tiny_config, tiny_model
 from safetensors.torch import load_file
-from training_data import write_musiccaps
+from training_data import open_options, write_musiccaps
 
 from audiogpt.checkpoints import from_pretrained
 from audiogpt.tokenizer import CaptionTokenizer
@@ -21,7 +21,7 @@ from audiogpt.training.collate import IGNORED, Collator, as_rows
 from audiogpt.training.dataset import Example, ScheduledViews, make_example
 from audiogpt.training.losses import CaptioningLoss, caption_log_probabilities
 from audiogpt.training.open_data import train_open_data
-from audiogpt.training.options import OpenDataOptions, PolishOptions
+from audiogpt.training.options import PolishOptions
 from audiogpt.training.polish import polish_open_data
 from audiogpt.training.sources import read_sources
 from audiogpt.training.views import View
@@ -109,18 +109,9 @@ def test_a_schedule_is_fixed_by_its_seed(tmp_path: Path) -> None:
     assert np.mean([max(batch) - min(batch) for batch in lengths]) < 6  # sorted within a block
 
 
-def _options(folder: Path, caps: Path, **changes) -> OpenDataOptions:
-    values = {
-        "musiccaps": caps, "output": folder, "n_layer": 1, "n_embd": 16, "n_head": 2, "steps": 8,
-        "batch_size": 4, "vocabulary": 400, "warmup": 2, "evaluate_every": 8, "save_every": 3,
-        "bf16": False,
-    }  # fmt: skip
-    return OpenDataOptions(**{**values, **changes})
-
-
 def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     caps = write_musiccaps(tmp_path / "caps.csv", rows=230)
-    whole = train_open_data(_options(tmp_path / "whole", caps))
+    whole = train_open_data(open_options(tmp_path / "whole", caps))
     fetch = ScheduledViews.__getitem__
 
     def killed(self: ScheduledViews, index: int) -> Example:
@@ -130,10 +121,10 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(ScheduledViews, "__getitem__", killed)
     with pytest.raises(KeyboardInterrupt):
-        train_open_data(_options(tmp_path / "cut", caps))
+        train_open_data(open_options(tmp_path / "cut", caps))
     monkeypatch.undo()
     (tmp_path / "cut" / "checkpoint-4").mkdir()  # as if cut off while writing: passed over
-    resumed = train_open_data(_options(tmp_path / "cut", caps, resume=True))
+    resumed = train_open_data(open_options(tmp_path / "cut", caps, resume=True))
     ours, theirs = (load_file(folder / "model.safetensors") for folder in (resumed, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     last = [load_file(f.parent / "checkpoint-8" / "model.safetensors") for f in (resumed, whole)]
@@ -147,9 +138,9 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("transformers.trainer.rotate_checkpoints", killed_while_saving)
     with pytest.raises(KeyboardInterrupt):
-        train_open_data(_options(tmp_path / "saving", caps))
+        train_open_data(open_options(tmp_path / "saving", caps))
     monkeypatch.undo()
-    resumed = train_open_data(_options(tmp_path / "saving", caps, resume=True))
+    resumed = train_open_data(open_options(tmp_path / "saving", caps, resume=True))
     ours = load_file(resumed / "model.safetensors")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
@@ -165,7 +156,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.Mo
 def test_training_learns_and_the_checkpoint_writes_captions(tmp_path: Path) -> None:
     caps = write_musiccaps(tmp_path / "caps.csv", rows=230)
     folder = train_open_data(
-        _options(
+        open_options(
             tmp_path / "run",
             caps,
             steps=60,
@@ -192,7 +183,7 @@ def test_training_learns_and_the_checkpoint_writes_captions(tmp_path: Path) -> N
 
 def test_polishing_starts_from_a_checkpoint_and_changes_it(tmp_path: Path) -> None:
     caps = write_musiccaps(tmp_path / "caps.csv", rows=230)
-    start = train_open_data(_options(tmp_path / "run", caps, steps=4, save_every=4))
+    start = train_open_data(open_options(tmp_path / "run", caps, steps=4, save_every=4))
     options = PolishOptions(
         checkpoint=start,
         musiccaps=caps,
@@ -223,11 +214,11 @@ def test_rows_reach_the_model_as_their_own_types() -> None:
 def test_a_captioner_starts_from_a_teacher_and_learns_from_it(tmp_path: Path) -> None:
     caps = write_musiccaps(tmp_path / "caps.csv", rows=230)
     teacher = train_open_data(
-        _options(tmp_path / "teacher", caps, tags_only=True, select="loss", steps=40)
+        open_options(tmp_path / "teacher", caps, tags_only=True, select="loss", steps=40)
     )
     assert from_pretrained(teacher).config.branch_names == ("tags",)
     student = train_open_data(
-        _options(
+        open_options(
             tmp_path / "student",
             caps,
             start=teacher,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from conftest import ROOT
 
-from audiogpt.training.options import PublishedOptions
+from audiogpt.training.options import OpenDataOptions, PublishedOptions
 
 GENRES = ("rock", "jazz", "techno", "folk", "disco")
 MOODS = ("happy", "mellow", "dark", "energetic")
@@ -61,3 +61,13 @@ def published_options(folder: Path, data: Path, **changes) -> PublishedOptions:
         "num_train_epochs": 2, "longest": 24, "beam_size": 2, "lr": 5e-3,
     }  # fmt: skip
     return PublishedOptions(**{**values, **changes})
+
+
+def open_options(folder: Path, caps: Path, **changes) -> OpenDataOptions:
+    """Options of a tiny run on a file of `write_musiccaps`."""
+    values = {
+        "musiccaps": caps, "output": folder, "n_layer": 1, "n_embd": 16, "n_head": 2, "steps": 8,
+        "batch_size": 4, "vocabulary": 400, "warmup": 2, "evaluate_every": 8, "save_every": 3,
+        "bf16": False,
+    }  # fmt: skip
+    return OpenDataOptions(**{**values, **changes})

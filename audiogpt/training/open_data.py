@@ -285,13 +285,12 @@ def finish_run(
     """Train, then write the averaged weights of the best checkpoint (on the way back to `start` by
     `start_share`), the lengths of its captions, the curve and the settings.
 
-    Returns their folder; of several processes the first one writes.
+    Returns their folder; of several processes the first one writes. Raises ValueError where the
+    best checkpoint is not there.
     """
     resumed = last_checkpoint(options.output) if options.resume else None
     trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
-    best = options.output / f"checkpoint-{trainer.state.best_global_step}"  # by name: it may move
-    if best.is_dir():
-        average.load(best)
+    _load_best(trainer, average, options.output)
     average.swap(model)
     if start is not None:
         go_back(model, start, start_share)
@@ -304,6 +303,20 @@ def finish_run(
         text = json.dumps(plain_options(options), indent=2) + "\n"
         (folder / settings).write_text(text, encoding="utf-8")
     return folder
+
+
+def _load_best(trainer: CaptionTrainer, average: WeightAverage, folder: Path) -> None:
+    step = trainer.state.best_global_step
+    best = folder / f"checkpoint-{step}"  # by name: it may move
+    if best.is_dir():
+        average.load(best)
+    elif trainer.is_world_process_zero():  # the others may be on machines without the folder
+        wrong = (
+            f"{best}, the best checkpoint of its run, is gone: train"
+            if step
+            else f"No evaluation of the run in {folder} gave a number: lower --lr, and train"
+        )
+        raise ValueError(f"{wrong} again with another --output.")
 
 
 def plain_options(options: OpenDataOptions | PolishOptions) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class OpenDataOptions:
     average_decay: float = 0.998
     max_grad_norm: float = 1.0
     evaluate_every: int = 250
-    save_every: int = 250
+    save_every: int = 250  # steps, beside the saves of every evaluation that is the best so far
     select: str = "cider"  # what chooses the checkpoint that is kept: cider, or loss
     patience: int = 0  # evaluations without a better `select`; 0: never stop early
     bf16: bool = True

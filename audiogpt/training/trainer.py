@@ -62,11 +62,17 @@ class CaptionTrainer(Trainer):
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         """As Trainer's, but of equals the later one is the better, as in the published trainers:
-        at first CIDEr is 0 for many epochs while the loss falls."""
+        at first CIDEr is 0 for many epochs while the loss falls.
+
+        What is best so far is saved, at whatever steps saves are due: a run ends with the best, and
+        cannot go back to weights that are nowhere.
+        """
         name, best = f"eval_{self.args.metric_for_best_model}", self.state.best_metric
         if best is not None and metrics.get(name) == best:
             self.state.best_metric = None
-        return super()._determine_best_metric(metrics, trial)
+        better = super()._determine_best_metric(metrics, trial)
+        self.control.should_save |= better
+        return better
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """Weights and their average, both before the state that makes a checkpoint whole."""
