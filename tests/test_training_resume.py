@@ -1,7 +1,8 @@
-"""Runs of the small captioner end with their best weights."""
+"""Runs of the small captioner: they end with their best weights, and go on only as they began."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,12 @@ import torch
 from safetensors.torch import load_file
 from training_data import open_options, write_musiccaps
 
+from audiogpt.training.dataset import ScheduledViews
 from audiogpt.training.open_data import train_open_data
+from audiogpt.training.options import OpenDataOptions, PolishOptions
+from audiogpt.training.polish import polish_open_data
 from audiogpt.training.validation import Validation
+from audiogpt.training.vocabulary import train_vocabulary
 
 
 @pytest.fixture
@@ -63,3 +68,78 @@ def test_a_run_without_its_best_weights_does_not_pass_off_others(
     _losses(monkeypatch, [float("nan")])
     with pytest.raises(ValueError, match=r"No evaluation .* gave a number"):
         train_open_data(open_options(tmp_path / "lost", caps, select="loss", steps=2))
+
+
+class Stop(Exception):
+    """A run is cut off."""
+
+
+def _cut_off(options: OpenDataOptions, at: int) -> None:
+    """Begin a run, which is killed when it wants this example."""
+    fetch = ScheduledViews.__getitem__
+
+    def stop_at(self: ScheduledViews, index: int):
+        if index >= at:
+            raise Stop
+        return fetch(self, index)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(ScheduledViews, "__getitem__", stop_at)
+        train_open_data(options)
+
+
+def test_a_run_goes_on_only_as_it_began(caps: Path, tmp_path: Path, caplog) -> None:
+    options = open_options(tmp_path / "run", caps, resume=True)
+    _cut_off(options, 5 * 4)
+    assert "nothing to resume" in caplog.text  # a new folder is no reason to stop
+    before = (tmp_path / "run" / "tokenizer.json").read_bytes()
+    with pytest.raises(ValueError, match="holds a run already: add --resume"):
+        train_open_data(replace(options, resume=False))
+    (tmp_path / "other").mkdir()
+    other = write_musiccaps(tmp_path / "other" / "caps.csv", rows=230, seed=1)  # of the same name
+    with pytest.raises(ValueError, match=r"begun with other musiccaps, seed: .*--output"):
+        train_open_data(replace(options, musiccaps=other, seed=1))
+    assert (tmp_path / "run" / "tokenizer.json").read_bytes() == before
+    moved = caps.rename(tmp_path / "moved.csv")
+    (tmp_path / "run").rename(tmp_path / "elsewhere")
+    changed = {"output": tmp_path / "elsewhere", "threads": 1, "save_every": 4, "patience": 3}
+    folder = train_open_data(replace(options, musiccaps=moved, **changed))
+    assert json.loads((folder / "training.json").read_text())["save_every"] == 4
+
+
+def test_a_run_keeps_its_vocabulary_whatever_the_texts_would_give_today(
+    caps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = open_options(tmp_path / "run", caps, resume=True)
+    whole = train_open_data(open_options(tmp_path / "whole", caps))
+    _cut_off(options, 5 * 4)
+    other = train_vocabulary(["nothing like it"] * 9, size=400)
+    monkeypatch.setattr("audiogpt.training.open_data.train_vocabulary", lambda *_, **__: other)
+    resumed = train_open_data(options)
+    assert (resumed / "tokenizer.json").read_bytes() == (whole / "tokenizer.json").read_bytes()
+    assert torch.equal(_written(resumed), _written(whole))
+
+
+def test_a_run_of_a_version_that_noted_nothing_goes_on(caps: Path, tmp_path: Path, caplog) -> None:
+    options = open_options(tmp_path / "run", caps, resume=True)
+    _cut_off(options, 5 * 4)
+    (tmp_path / "run" / "options.json").unlink()
+    assert (train_open_data(options) / "training.json").is_file()
+    assert "does not say what its run was begun with" in caplog.text
+
+
+def test_polishing_goes_on_only_as_it_began(caps: Path, tmp_path: Path) -> None:
+    start, other = (
+        train_open_data(open_options(tmp_path / name, caps, steps=2, seed=seed))
+        for seed, name in enumerate(("one", "two"))
+    )
+    options = PolishOptions(
+        checkpoint=start, musiccaps=caps, output=tmp_path / "polish", steps=2, batch_size=2,
+        captions=2, evaluate_every=2, bf16=False,
+    )  # fmt: skip
+    done = _written(polish_open_data(options))
+    with pytest.raises(ValueError, match="holds a run already: add --resume"):
+        polish_open_data(options)
+    with pytest.raises(ValueError, match="begun with other checkpoint, seed:"):
+        polish_open_data(replace(options, resume=True, checkpoint=other, seed=8))
+    assert torch.equal(_written(polish_open_data(replace(options, resume=True))), done)

@@ -19,6 +19,7 @@ from audiogpt.length import LengthModel
 from audiogpt.model import AudioGPT
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.averaging import WeightAverage
+from audiogpt.training.claims import claim, identity
 from audiogpt.training.collate import Collator
 from audiogpt.training.dataset import ScheduledViews, make_example
 from audiogpt.training.embeddings import load_embeddings, load_heard
@@ -42,6 +43,9 @@ from audiogpt.training.vocabulary import train_vocabulary
 
 logger = logging.getLogger(__name__)
 
+# What may differ when a run goes on: where and how long it trains and how often it is saved, not
+# what it learns (the learning rate falls with the steps) nor which weights it may choose from.
+CHANGEABLE = {"resume", "output", "threads", "save_every", "patience"}
 LONGEST_CAPTION = 160  # tokens
 DECODING: dict[str, Any] = {
     "beams": 8,
@@ -61,12 +65,11 @@ def train_open_data(options: OpenDataOptions) -> Path:
     """Train, and write the averaged weights of the checkpoint that is best on the validation cut,
     by `options.select`, with tokenizer and curve; returns that folder.
 
-    Raises ValueError for data that is missing.
+    Raises ValueError for data that is missing, and for a folder that holds another run.
     """
     if options.threads:
         torch.set_num_threads(options.threads)
     set_seed(options.seed)
-    options.output.mkdir(parents=True, exist_ok=True)
     sources = read_sources(
         musiccaps=options.musiccaps,
         incompetech=options.incompetech,
@@ -78,12 +81,8 @@ def train_open_data(options: OpenDataOptions) -> Path:
     )
     width = WIDTHS[options.audio_embedding]
     embeddings = {} if options.tags_only else read_embeddings(options, width=width)
-    if known := options.vocabulary_of or options.start:
-        tokenizer = CaptionTokenizer.from_folder(known)
-    else:
-        texts = _vocabulary_texts(sources, options)
-        tokenizer = CaptionTokenizer(train_vocabulary(texts, size=options.vocabulary))
-    tokenizer.save(options.output)
+    resumed = take_folder(options)
+    tokenizer = _tokenizer(sources, options, resumed=resumed is not None)
     model = AudioGPT(make_config(options, tokenizer))
     if options.start:
         adopt(model, from_pretrained(options.start))
@@ -135,9 +134,42 @@ def train_open_data(options: OpenDataOptions) -> Path:
         lengths=lengths,
         start=from_pretrained(options.start) if options.start and options.start_share else None,
         start_share=options.start_share,
+        resumed=resumed,
         curve="training_curve",
         settings="training.json",
     )
+
+
+def take_folder(options: OpenDataOptions | PolishOptions) -> Path | None:
+    """Make the run's folder its own; returns the checkpoint to go on from, if any.
+
+    Raises ValueError for a folder that holds a run that is not to be resumed, or another one.
+    """
+    begun = last_checkpoint(options.output)
+    claim(
+        options.output,
+        {name: identity(value) for name, value in vars(options).items()},
+        begun=begun is not None,
+        resuming=options.resume,
+        changeable=CHANGEABLE,
+        go_on="--resume",
+        elsewhere="--output",
+    )
+    return begun
+
+
+def _tokenizer(sources: Sources, options: OpenDataOptions, *, resumed: bool) -> CaptionTokenizer:
+    """The run's vocabulary: a known one or one of its own, which it keeps when it goes on, for its
+    weights are of those tokens, whatever texts would give today."""
+    if resumed:
+        return CaptionTokenizer.from_folder(options.output)
+    if known := options.vocabulary_of or options.start:
+        tokenizer = CaptionTokenizer.from_folder(known)
+    else:
+        texts = _vocabulary_texts(sources, options)
+        tokenizer = CaptionTokenizer(train_vocabulary(texts, size=options.vocabulary))
+    tokenizer.save(options.output)
+    return tokenizer
 
 
 def _lengths(sources: Sources, options: OpenDataOptions) -> LengthModel:
@@ -279,16 +311,17 @@ def finish_run(
     lengths: LengthModel | None,
     start: AudioGPT | None = None,
     start_share: float = 0.0,
+    resumed: Path | None = None,
     curve: str,
     settings: str,
 ) -> Path:
-    """Train, then write the averaged weights of the best checkpoint (on the way back to `start` by
-    `start_share`), the lengths of its captions, the curve and the settings.
+    """Train, from the checkpoint `resumed` on, then write the averaged weights of the best one (on
+    the way back to `start` by `start_share`), the lengths of its captions, the curve and the
+    settings.
 
     Returns their folder; of several processes the first one writes. Raises ValueError where the
     best checkpoint is not there.
     """
-    resumed = last_checkpoint(options.output) if options.resume else None
     trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     _load_best(trainer, average, options.output)
     average.swap(model)

@@ -22,6 +22,7 @@ from audiogpt.training.open_data import (
     finish_run,
     read_embeddings,
     step_arguments,
+    take_folder,
     validation_set,
 )
 from audiogpt.training.options import PolishOptions
@@ -42,7 +43,10 @@ LONGEST_WRITTEN = 100  # tokens of a drawn caption
 
 def polish_open_data(options: PolishOptions) -> Path:
     """Train, and write the averaged weights of the best checkpoint by CIDEr on the validation cut,
-    beside the curve; returns that folder."""
+    beside the curve; returns that folder.
+
+    Raises ValueError for data that is missing, and for a folder that holds another run.
+    """
     if options.threads:
         torch.set_num_threads(options.threads)
     set_seed(options.seed)
@@ -57,6 +61,7 @@ def polish_open_data(options: PolishOptions) -> Path:
         grooves=options.grooves,
         seed=options.seed,
     )
+    resumed = take_folder(options)
     rows, lengths = read_musiccaps(options.musiccaps, "train"), read_lengths(options.checkpoint)
     decoding = Decoding(**dict(model.config.decoding))
     items = [
@@ -104,6 +109,7 @@ def polish_open_data(options: PolishOptions) -> Path:
         tokenizer,
         options,
         lengths=lengths,
+        resumed=resumed,
         curve="polish_curve",
         settings="polish.json",
     )

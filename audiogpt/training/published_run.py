@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +28,7 @@ from audiogpt.request import Decoding
 from audiogpt.tags import VECTORS_FILE, WORDS_FILE, TagTable
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.annotations import read_annotations
+from audiogpt.training.claims import claim, is_first_process
 from audiogpt.training.collate import Collator
 from audiogpt.training.dataset import FixedExamples
 from audiogpt.training.losses import CaptioningLoss
@@ -63,7 +63,7 @@ from audiogpt.training.validation import Validation
 logger = logging.getLogger(__name__)
 
 CROSS_ENTROPY, SELF_CRITICAL = "cross-entropy", "self-critical"
-OPTIONS_FILE, FINISHED_FILE = "options.json", "finished.json"
+FINISHED_FILE = "finished.json"
 # What may differ when a run goes on: it changes how long or where it trains, not what it learns.
 CHANGEABLE = {
     *("resume_last", "resume_best", "output", "exp_name", "log_file", "threads", "workers"),
@@ -122,27 +122,15 @@ def train_published(options: PublishedOptions) -> Path:
 
 
 def _claim(folder: Path, options: PublishedOptions) -> None:
-    """Refuse a folder with another run's checkpoints; note whose it is from now on."""
-    begun = any(last_checkpoint(folder / phase) for phase in (CROSS_ENTROPY, SELF_CRITICAL))
-    resuming = options.resume_last or options.resume_best
-    if begun and not resuming:
-        raise ValueError(
-            f"{folder} holds a run already: add --resume_last to go on with it, or choose another "
-            "--exp_name."
-        )
-    path, mine = folder / OPTIONS_FILE, _plain(options)
-    if begun and path.is_file():
-        theirs = json.loads(path.read_text(encoding="utf-8"))
-        if other := sorted(k for k in mine.keys() - CHANGEABLE if theirs.get(k) != mine[k]):
-            raise ValueError(
-                f"The run in {folder} was begun with other {', '.join(other)}: resume it with the "
-                "same, or choose another --exp_name."
-            )
-    elif resuming:
-        logger.warning("There is nothing to resume in %s: training starts anew.", folder)
-    if _is_first_process():
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
+    claim(
+        folder,
+        _plain(options),
+        begun=any(last_checkpoint(folder / phase) for phase in (CROSS_ENTROPY, SELF_CRITICAL)),
+        resuming=options.resume_last or options.resume_best,
+        changeable=CHANGEABLE,
+        go_on="--resume_last",
+        elsewhere="--exp_name",
+    )
 
 
 def _prepare(options: PublishedOptions) -> Prepared:
@@ -352,7 +340,7 @@ def _write(prepared: Prepared, options: PublishedOptions, folder: Path) -> None:
 @contextmanager
 def _log_file(path: Path) -> Iterator[None]:
     """Copy what training logs, this run and its data, into a file, from the first process alone."""
-    if not _is_first_process():
+    if not is_first_process():
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -366,11 +354,6 @@ def _log_file(path: Path) -> Iterator[None]:
     finally:
         package.removeHandler(handler)
         handler.close()
-
-
-def _is_first_process() -> bool:
-    """As torch.distributed's launcher numbers them, before anything has been set up."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _plain(options: PublishedOptions) -> dict[str, Any]:
