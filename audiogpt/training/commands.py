@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from audiogpt.training import behaviour_command, training_commands
 from audiogpt.training.options import AUDIO_EMBEDDINGS
@@ -41,21 +40,34 @@ def _add_prepare(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    from audiogpt.training.embeddings import embed_clips, hear_clips, save_embeddings
+    from audiogpt.training.embeddings import (
+        embed_clips,
+        hear_clips,
+        load_heard,
+        save_embeddings,
+        save_heard,
+    )
 
-    if options.incompetech is None and options.grooves is None:
-        raise ValueError("Nothing to embed: give --incompetech, --grooves or both.")
-    heard: dict[str, list[list[Any]]] = {}
     folders = {"incompetech": options.incompetech, "grooves": options.grooves}
-    for name, folder in folders.items():
-        if folder is not None:
-            clips = sorted((folder / "audio" if name == "incompetech" else folder).glob("*.ogg"))
-            save_embeddings(
-                embed_clips(clips, name=options.audio_embedding), options.embeddings / f"{name}.npz"
-            )
-            heard |= hear_clips(clips)
-    (options.embeddings / "heard.json").write_text(json.dumps(heard), encoding="utf-8")
+    clips = {name: _clips(name, folder) for name, folder in folders.items() if folder is not None}
+    if not clips:
+        raise ValueError("Nothing to embed: give --incompetech, --grooves or both.")
+    heard_file = options.embeddings / "heard.json"
+    heard = load_heard(heard_file)  # of the other source, embedded earlier
+    for name, files in clips.items():
+        rows = embed_clips(files, name=options.audio_embedding)
+        save_embeddings(rows, options.embeddings / f"{name}.npz")
+        heard |= hear_clips(files)
+    save_heard(heard, heard_file)  # last: where it is, all is there
     return 0
+
+
+def _clips(source: str, folder: Path) -> list[Path]:
+    """The audio files of a source; ValueError if there are none."""
+    place = folder / "audio" if source == "incompetech" else folder
+    if found := sorted(place.glob("*.ogg")):
+        return found
+    raise ValueError(f"There are no .ogg files in {place}: check the folder given as --{source}.")
 
 
 DATASETS = ("musiccaps", "incompetech", "grooves", "playlists")

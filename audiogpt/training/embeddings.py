@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from audiogpt.audio.embedding import load_embedding
 from audiogpt.audio.loading import load_audio, resample_mono
 from audiogpt.audio.tagger import load_tagger
+from audiogpt.training.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +21,9 @@ LEAST_HEARD = 0.15  # confidence
 
 Embeddings = Mapping[str, np.ndarray]
 """Clip name -> float32 (S, width), one row per segment."""
+
+Heard = Mapping[str, Sequence[tuple[str, float]]]
+"""Clip name -> tags and confidences."""
 
 
 def embed_clips(files: Iterable[Path], *, name: str = "musicnn-pooled") -> dict[str, np.ndarray]:
@@ -33,7 +36,9 @@ def embed_clips(files: Iterable[Path], *, name: str = "musicnn-pooled") -> dict[
     return rows
 
 
-def hear_clips(files: Iterable[Path], *, seconds: float = 15.0) -> dict[str, list[list[Any]]]:
+def hear_clips(
+    files: Iterable[Path], *, seconds: float = 15.0
+) -> dict[str, list[tuple[str, float]]]:
     """The tagger's tags and confidences by file name, from the first `seconds` of each file."""
     tagger = load_tagger()
     heard = {}
@@ -41,23 +46,36 @@ def hear_clips(files: Iterable[Path], *, seconds: float = 15.0) -> dict[str, lis
         samples = resample_mono(load_audio(path), tagger.sample_rate)
         tags = tagger.listen(samples[: int(seconds * tagger.sample_rate)]).tags
         heard[path.name] = [
-            [tag.text, round(tag.confidence, 3)] for tag in tags if tag.confidence >= LEAST_HEARD
+            (tag.text, round(tag.confidence, 3)) for tag in tags if tag.confidence >= LEAST_HEARD
         ]
     return heard
 
 
+def save_heard(heard: Heard, path: Path) -> None:
+    """Write what `hear_clips` gives as JSON; the file is replaced atomically."""
+    with replacing(path) as part:
+        part.write_text(json.dumps(heard), encoding="utf-8")
+
+
 def load_heard(path: Path) -> dict[str, list[tuple[str, float]]]:
-    """Read the JSON of `hear_clips`; empty where there is none."""
+    """Read what `save_heard` wrote; empty where there is none, ValueError for another file."""
     if not path.is_file():
         return {}
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return {clip: [(str(tag), float(c)) for tag, c in tags] for clip, tags in found.items()}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {clip: [(str(tag), float(c)) for tag, c in tags] for clip, tags in found.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is not what prepare-data writes ({error}): delete it and make it again."
+        ) from error
 
 
 def save_embeddings(rows: Embeddings, path: Path) -> None:
-    """Write an ``.npz`` archive of float16 arrays."""
+    """Write an ``.npz`` archive of float16 arrays; the file is replaced atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **{key: value.astype(np.float16) for key, value in rows.items()})  # type: ignore[arg-type]
+    arrays = {key: value.astype(np.float16) for key, value in rows.items()}
+    with replacing(path) as part, part.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def load_embeddings(path: Path, *, width: int) -> dict[str, np.ndarray]:
