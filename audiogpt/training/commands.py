@@ -79,7 +79,11 @@ def _add_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
     parser.add_argument("--dataset", choices=DATASETS, required=True)
     parser.add_argument("--data", type=Path, required=True, help="CSV file or folder")
     parser.add_argument("--split", default="test")
-    parser.add_argument("--inputs", choices=("tags", "audio", "both"), default="tags")
+    parser.add_argument(
+        "--inputs",
+        choices=("tags", "audio", "both"),
+        help="what captions are written from (default: tags; playlists: both, and their artists)",
+    )
     parser.add_argument("--embeddings", type=Path, help=".npz of prepare-data, to save time")
     parser.add_argument("--features", type=Path, help="playlists: HDF5 of their tracks and tags")
     parser.add_argument("--bertscore", type=Path, help="folder of an encoder: adds BERTScore")
@@ -108,6 +112,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from audiogpt.request import Decoding
     from audiogpt.training import evaluation
     from audiogpt.training.bertscore import bert_scores
+    from audiogpt.training.metrics import overlap_scores
 
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -132,7 +137,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         batch_size=options.batch_size,
     )
     others = evaluation.read_predictions(options.compare) if options.compare else []
-    if options.bertscore is not None:  # an encoder that cannot be used is told of at once
+    if settings.has_texts:  # what scoring lacks is told of before the captions are written
+        overlap_scores(["a"], ["a"])
+    if options.bertscore is not None:
         bert_scores(["a"], ["a"], options.bertscore, layer=options.bertscore_layer)
     predictions = evaluation.predict(settings)
     if options.out is not None:

@@ -46,7 +46,7 @@ class EvaluationOptions:
     dataset: str
     data: Path
     split: str = "test"
-    inputs: str = "tags"
+    inputs: str | None = None  # None: all that playlists have, the tags of other data sets
     decoding: Decoding | None = None  # None: the checkpoint's own
     embeddings: Path | None = None  # .npz; without it clips are embedded now
     features: Path | None = None  # HDF5 with the playlists' tracks and tags
@@ -57,12 +57,23 @@ class EvaluationOptions:
     def __post_init__(self) -> None:
         if self.dataset not in DATASETS:
             raise ValueError(f"The data set must be one of {', '.join(DATASETS)}.")
-        if self.inputs not in INPUTS:
-            raise ValueError(f"inputs must be one of {', '.join(INPUTS)}, not {self.inputs!r}.")
-        if self.dataset == "musiccaps" and self.inputs != "tags":
+        if self.given not in INPUTS:
+            raise ValueError(f"inputs must be one of {', '.join(INPUTS)}, not {self.given!r}.")
+        if self.dataset == "musiccaps" and self.given != "tags":
             raise ValueError("MusicCaps comes without audio here: its inputs are tags.")
         if self.dataset == "playlists" and self.features is None:
             raise ValueError("Playlists need the HDF5 file with their features: give --features.")
+
+    @property
+    def given(self) -> str:
+        """What captions are written from: tags alone, audio alone, or both (for playlists, both is
+        all that they have: their artists too)."""
+        return self.inputs or ("both" if self.dataset == "playlists" else "tags")
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether the data set has texts that predictions can be compared with."""
+        return self.dataset != "grooves"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +146,7 @@ def _playlists(
     options: EvaluationOptions,
     tag_table: TagTable | None,
 ) -> tuple[Sequence[Example], list[tuple[str, tuple[str, ...]]]]:
-    """Inputs, and reference and tags, of each caption of the split."""
+    """Inputs as `given`, and reference and tags, of each caption of the split."""
     assert options.features is not None
     items = read_annotations(options.data)
     if not is_playlists(options.data) or options.split not in items:
@@ -143,10 +154,12 @@ def _playlists(
             f"{options.data} must be PlayNTell's annotations (splits/*.json), and the split one of "
             f"{', '.join(items)}."
         )
-    formatting = model.config.formatting
+    formatting, branches = model.config.formatting, model.config.branches
+    if options.given != "both":
+        branches = (model.config.branch(options.given),)
     examples = ItemExamples(
         usable(items[options.split], formatting, options.split),
-        model.config.branches,
+        branches,
         options.features,
         tokenizer=tokenizer,
         formatting=formatting,
@@ -211,12 +224,12 @@ def _examples(
     config: AudioGPTConfig,
 ) -> list[Example]:
     views = [plain_view(pair) for pair in rows]
-    if options.inputs == "tags":
+    if options.given == "tags":
         views = [replace(view, audio="") for view in views]
-    elif options.inputs == "audio":
+    elif options.given == "audio":
         views = [replace(view, tags=()) for view in views]
     embeddings: Mapping[str, np.ndarray] = {}
-    if options.inputs != "tags":
+    if options.given != "tags":
         if options.embeddings is not None:
             embeddings = load_embeddings(options.embeddings, width=config.branch("audio").width)
         else:
@@ -229,7 +242,7 @@ def _examples(
 
 def training_captions(options: EvaluationOptions) -> list[str]:
     """The descriptions of the same data set's training rows, as written and as trained on."""
-    if options.dataset == "grooves":
+    if not options.has_texts:
         return []
     if options.dataset == "playlists":
         return [

@@ -1,6 +1,6 @@
 """Caption metrics: BLEU, METEOR 1.5, ROUGE-L, CIDEr-D by pycocoevalcap, and our own counts.
 
-pycocoevalcap 1.2 is a development dependency (`pip install --no-deps pycocoevalcap`); its word
+pycocoevalcap 1.2 is a development dependency (`pip install --no-deps pycocoevalcap==1.2`); its word
 splitter and METEOR run on Java. A prediction is scored against one reference.
 """
 
@@ -39,7 +39,7 @@ def overlap_scores(predictions: Sequence[str], references: Sequence[str]) -> Ove
         from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
     except ImportError as error:
         raise ValueError(
-            "Scoring needs pycocoevalcap: `pip install --no-deps pycocoevalcap`."
+            "Scoring needs pycocoevalcap: `pip install --no-deps pycocoevalcap==1.2`."
         ) from error
     try:
         tokenizer = PTBTokenizer()
@@ -47,7 +47,7 @@ def overlap_scores(predictions: Sequence[str], references: Sequence[str]) -> Ove
         mine = tokenizer.tokenize(_numbered(predictions))
     except (FileNotFoundError, OSError) as error:
         raise ValueError(
-            "Scoring needs Java (for instance `apt-get install default-jre`)."
+            "Scoring needs Java (for instance `apt-get install default-jre-headless`)."
         ) from error
     corpus: dict[str, float] = {}
     each: dict[str, np.ndarray] = {}
