@@ -64,6 +64,13 @@ def test_unclear_splits_are_refused(tmp_path: Path) -> None:
         read_musiccaps(caps, "train")
 
 
+def test_a_csv_that_cannot_be_read_is_told_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "caps.csv").write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "nope.csv", tmp_path, tmp_path / "caps.csv"):
+        with pytest.raises(ValueError, match="cannot be read as MusicCaps' CSV"):
+            read_musiccaps(path, "train")
+
+
 def test_grooves_have_no_texts_to_score_against(tmp_path: Path, capsys) -> None:
     row = {"file": "0001.ogg", "style": "polka", "instruments": ["accordion"], "bpm": 120}
     held = next(n for n in map(str, range(100)) if random.Random(n).random() < HELD_OUT_SHARE)

@@ -285,6 +285,14 @@ def test_published_artists_and_preprocessed_names(tmp_path):
     item = read_annotations(tmp_path)["train"][0]
     assert item.captions == ("<title> artist0 <description> best of artist0 and artist1",)
     assert item.artists is not None and item.artists.shares == (0.8, 0.2)
-    table.write_text(json.dumps({"1": [{"name": "AC/DC"}]}))
-    with pytest.raises(ValueError, match="artist and count"):
-        read_annotations(tmp_path)
+    for wrong in (
+        {"1": [{"name": "AC/DC"}]}, {"1": "Band"}, {"1": None}, {"1": 3}, {"1": ["Band", None]},
+        {"1": [{"artist": "Band", "count": "many"}]}, {"1": {"Band": -1}}, {"other": "Band"},
+    ):  # fmt: skip
+        table.write_text(json.dumps(wrong))
+        with pytest.raises(ValueError, match=r"playlist2artists\.json: .* artist and count"):
+            read_annotations(tmp_path)
+    for wrong in ([["Band"]], None, "Band"):
+        table.write_text(json.dumps(wrong))
+        with pytest.raises(ValueError, match=r"playlist2artists\.json must map each playlist id"):
+            read_annotations(tmp_path)

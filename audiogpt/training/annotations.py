@@ -90,8 +90,7 @@ def _read_coco(folder: Path) -> dict[str, list[Item]]:
 
 
 def _read_playlists(folder: Path) -> dict[str, list[Item]]:
-    path = folder / "playlist2artists.json"
-    table = _read(path) if path.is_file() else {}
+    artist_table = _read_artists(folder / "playlist2artists.json")
     tracks, tags = (_read_lists(folder / f"playlist2{name}.json") for name in ("tracks", "tags"))
     splits: dict[str, list[Item]] = {}
     for split in SPLITS:
@@ -104,7 +103,7 @@ def _read_playlists(folder: Path) -> dict[str, list[Item]]:
                 raise ValueError(f"{path} needs playlist_id and caption: {error!r}.") from error
         items = []
         for key, texts in captions.items():
-            artists = _ranked(table.get(key, ()))
+            artists = artist_table.get(key, RankedArtists((), ()))
             texts = [mask_artists(text, artists.names) for text in texts]
             plain = [preprocess(name) for name in artists.names]
             items.append(
@@ -122,26 +121,40 @@ def _read_playlists(folder: Path) -> dict[str, list[Item]]:
 
 def _read_lists(path: Path) -> dict[str, tuple[str, ...]]:
     """Playlist to distinct strings, in the file's order; nothing where there is no such file."""
-    if not path.is_file():
-        return {}
-    table = _read(path)
+    table = _read(path) if path.is_file() else {}
     if not isinstance(table, dict) or not all(isinstance(value, list) for value in table.values()):
         raise ValueError(f"{path} must map each playlist id to a list.")
     return {str(k): tuple(dict.fromkeys(str(entry) for entry in v)) for k, v in table.items()}
 
 
+def _read_artists(path: Path) -> dict[str, RankedArtists]:
+    """Playlist to its artists; nothing where there is no such file."""
+    table = _read(path) if path.is_file() else {}
+    if not isinstance(table, dict):
+        raise ValueError(f"{path} must map each playlist id to its artists.")
+    ranked = {}
+    for key, artists in table.items():
+        try:
+            ranked[key] = _ranked(artists)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path}: the artists of playlist {key} must be one name per track, entries with "
+                f"artist and count, or names mapped to numbers of tracks ({error})."
+            ) from error
+    return ranked
+
+
 def _ranked(artists: Any) -> RankedArtists:
+    """From either form; KeyError, TypeError or ValueError where it is none."""
     if isinstance(artists, Mapping):
         return rank_artists((str(name), float(count)) for name, count in artists.items())
-    artists = list(artists)
+    if not isinstance(artists, list):
+        raise TypeError(f"{artists!r} is no list")
     if artists and all(isinstance(entry, Mapping) for entry in artists):
-        try:
-            return rank_artists((str(e["artist"]), float(e["count"])) for e in artists)
-        except (KeyError, TypeError) as error:
-            raise ValueError(
-                f"playlist2artists.json needs artist and count in every entry: {error!r}."
-            ) from error
-    return rank_track_artists(str(name) for name in artists)
+        return rank_artists((str(e["artist"]), float(e["count"])) for e in artists)
+    if other := [entry for entry in artists if not isinstance(entry, str)]:
+        raise TypeError(f"{other[0]!r} is no name")
+    return rank_track_artists(artists)
 
 
 def _checked(splits: dict[str, list[Item]], folder: Path) -> dict[str, list[Item]]:

@@ -24,8 +24,11 @@ def read_musiccaps(path: str | Path, split: str) -> list[Pair]:
     """
     if split not in SPLITS:
         raise ValueError(f"The split must be one of {', '.join(SPLITS)}, not {split!r}.")
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} cannot be read as MusicCaps' CSV: {error}.") from error
     needed = {"ytid", "aspect_list", "caption", "is_audioset_eval"}
     if not rows or needed - rows[0].keys():
         raise ValueError(f"{path} is not MusicCaps' CSV: it needs columns {', '.join(needed)}.")
