@@ -52,9 +52,9 @@ teacher() {
   --dropout 0.15 --select loss --evaluate_every 500 --save_every 500 --seed 42 --threads 2 --resume
 # The way back costs the artists, whom the texts' part has never met: their branch alone again.
 "$PYTHON" -m audiogpt train-small --musiccaps "$DATA/musiccaps.csv" "${CLIPS[@]}" \
-  --start "$WORK/whole/model" --only artists --output "$WORK/small" --steps 440 --batch_size 24 \
-  --lr 1e-3 --weight_decay 0 --warmup 20 --dropout 0 --label_smoothing 0 --average_decay 0.9 \
-  --select loss --evaluate_every 220 --save_every 220 --seed 5 --threads 2 --resume
+  --start "$WORK/whole/model" --only artists --output "$WORK/small" --steps 1200 --batch_size 24 \
+  --lr 1e-3 --weight_decay 0 --warmup 20 --dropout 0 --label_smoothing 0 --average_decay 0.95 \
+  --select loss --evaluate_every 600 --save_every 600 --seed 5 --threads 2 --resume
 "$PYTHON" -m audiogpt check-behaviour --checkpoint "$WORK/small/model" \
   --musiccaps "$DATA/musiccaps.csv" --incompetech "$DATA/incompetech" \
   --embeddings "$WORK/embeddings" --threads 1 >"$WORK/behaviour.txt" &
