@@ -1,6 +1,6 @@
 """Decode audio files to float32 samples, whole or in blocks, and bring them to mono at one rate.
 
-libsndfile (through soundfile) reads WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF and more; what it
+libsndfile reads WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF and more (see ``sndfile.py``); what it
 cannot read goes to ffmpeg where that program is installed (see ``ffmpeg.py``). Every failure is an
 ``AudioError`` whose text is one sentence for the person who chose the file.
 """
@@ -15,18 +15,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import soundfile
 import soxr
 
-from audiogpt.audio import ffmpeg
+from audiogpt.audio import ffmpeg, sndfile
 from audiogpt.audio.errors import AudioError
 
 logger = logging.getLogger(__name__)
 
-BLOCK_SECONDS = 10.0
 MIN_SAMPLE_RATE = 1_000  # Hz; a header outside these bounds is damage, not music
 MAX_SAMPLE_RATE = 768_000  # Hz
-MAX_CHANNELS = 32
 MAX_LEVEL = 1e6  # full scale is 1; float files may exceed it, but not by this much
 RESAMPLE_QUALITY = "HQ"  # the quality with which the embedding networks were fed
 
@@ -59,7 +56,11 @@ class Waveform:
 
 @dataclass(frozen=True)
 class BlockStream:
-    """An open source: blocks are float32 ``(n, channels)``; frames is None when not known."""
+    """An open source: blocks are float32 ``(n, channels)``.
+
+    ``frames`` is how many the file promises, and None where it does not say; joined MP3 files hold
+    more.
+    """
 
     blocks: Iterator[np.ndarray]
     sample_rate: int
@@ -166,63 +167,21 @@ def _open(
     _check_not_empty(source, name)
     try:
         # An open handle, not a path: soundfile would guess a format from the file's extension.
-        handle = source
         if isinstance(source, str | Path):
-            handle = stack.enter_context(Path(source).open("rb"))  # noqa: SIM115
-        sound = stack.enter_context(soundfile.SoundFile(handle))
-    except (soundfile.LibsndfileError, TypeError, RuntimeError) as error:
+            handle: BinaryIO = stack.enter_context(Path(source).open("rb"))  # noqa: SIM115
+        else:
+            handle = source
+        opened = sndfile.open_stream(stack, handle, name=name, start=start, duration=duration)
+    except (TypeError, RuntimeError) as error:
         logger.debug("libsndfile cannot read %s: %s", name, error)
         opened = ffmpeg.open_stream(stack, source, name=name, start=start, duration=duration)
-        rate, frames, blocks = opened
-    else:
-        rate = int(sound.samplerate)
-        if sound.channels > MAX_CHANNELS:
-            raise AudioError(
-                f"{name} has {sound.channels} channels; at most {MAX_CHANNELS} are read."
-            )
-        frames, blocks = _sndfile_blocks(sound, name, start=start, duration=duration)
+    rate, frames, blocks = opened
     if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
         raise AudioError(f"{name} claims a sample rate of {rate} Hz, so it is probably damaged.")
     checked = _checked(blocks, name, start)
     if max_seconds is not None:
         checked = _limited(checked, frames, name, max_seconds, rate)
     return BlockStream(checked, rate, frames)
-
-
-def _sndfile_blocks(
-    sound: soundfile.SoundFile, name: str, *, start: float, duration: float | None
-) -> tuple[int | None, Iterator[np.ndarray]]:
-    """Return (frames to come, blocks) of the wanted part of an open file."""
-    rate = int(sound.samplerate)
-    first = round(start * rate)
-    wanted = None if duration is None else max(1, round(duration * rate))
-    left = max(0, int(sound.frames) - first)
-    frames = left if wanted is None else min(wanted, left)
-
-    def read() -> Iterator[np.ndarray]:
-        remaining = wanted
-        size = max(1, round(BLOCK_SECONDS * rate / max(1, sound.channels)))
-        got_any = False
-        try:
-            if first:
-                sound.seek(min(first, int(sound.frames)))
-            while remaining is None or remaining > 0:
-                ask = size if remaining is None else min(size, remaining)
-                block = sound.read(ask, dtype="float32", always_2d=True)  # (n, channels)
-                if len(block) == 0:
-                    return
-                got_any = True
-                remaining = None if remaining is None else remaining - len(block)
-                yield block
-        except (soundfile.LibsndfileError, RuntimeError) as error:
-            if not got_any:
-                raise AudioError(
-                    f"{name} is damaged and nothing in it could be decoded."
-                ) from error
-            # A file cut short in a download: what was decoded until here is good.
-            logger.warning("%s is damaged; the part before the damage is used: %s", name, error)
-
-    return frames, read()
 
 
 def _checked(blocks: Iterator[np.ndarray], name: str, start: float) -> Iterator[np.ndarray]:
