@@ -1,7 +1,7 @@
 """Starts the demo: `python app.py`, and what Hugging Face Spaces runs.
 
 Environment: AUDIOGPT_CHECKPOINT (a folder or hub id; default: the bundled model) and
-AUDIOGPT_MAX_MINUTES (the longest sound that is taken; default: 30).
+AUDIOGPT_MAX_MINUTES (the longest sound that is taken; default: 30; inf: any length).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from audiogpt.ui.page import build, launch_options
 
 
 def longest_sound() -> float:
-    """The longest sound that is taken (s); raises ValueError for what is no length."""
+    """The longest sound that is taken (s), inf for any; raises ValueError for what is no length."""
     text = os.environ.get("AUDIOGPT_MAX_MINUTES", "30")
     try:
         minutes = float(text)

@@ -123,7 +123,7 @@ def test_longest_allowed_where_the_length_is_not_known(tmp_path: Path) -> None:
 @given(
     rate=st.sampled_from([8_000, 11_025, 16_000, 44_100, 48_000]),
     target=st.sampled_from([16_000, 48_000]),
-    n=st.integers(1, 30_000),
+    n=st.integers(10, 30_000),
     channels=st.integers(1, 3),
 )
 def test_stream_equals_whole(tmp_path: Path, rate: int, target: int, n: int, channels: int) -> None:
@@ -136,6 +136,18 @@ def test_stream_equals_whole(tmp_path: Path, rate: int, target: int, n: int, cha
     assert streamed.dtype == np.float32
     assert len(streamed) == len(whole)
     np.testing.assert_allclose(streamed, whole, rtol=0, atol=2e-6)
+
+
+def test_too_little_for_one_sample(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.wav", sine()[:1])
+    assert load_audio(path).samples.shape == (1, 1)
+    with pytest.raises(AudioError, match=r"x\.wav is too short"):
+        list(iter_mono(path, 8_000))
+
+
+def test_no_limit(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.wav", sine())
+    assert load_audio(path, max_seconds=np.inf).seconds == 1.0
 
 
 def test_stream_reports_progress(tmp_path: Path) -> None:
@@ -225,7 +237,14 @@ def test_damage_anywhere_gives_sound_or_one_sentence(tmp_path: Path, data: st.Da
         assert np.isfinite(waveform.samples).all()
 
 
-@pytest.mark.parametrize("options", [{"start": -1.0}, {"duration": 0.0}, {"start": float("nan")}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"start": -1.0},
+        {"duration": 0.0},
+        *({key: value} for key in ("start", "duration") for value in (np.nan, np.inf, 1e308)),
+    ],
+)
 def test_impossible_passages(tmp_path: Path, options: dict[str, float]) -> None:
     path = written(tmp_path / "x.wav", sine())
     with pytest.raises(AudioError, match="start must be"):

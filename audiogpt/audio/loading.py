@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 MIN_SAMPLE_RATE = 1_000  # Hz; a header outside these bounds is damage, not music
 MAX_SAMPLE_RATE = 768_000  # Hz
+MAX_PASSAGE = 1e9  # s; for start and duration: longer than any file, and its samples can be counted
 MAX_LEVEL = 1e6  # full scale is 1; float files may exceed it, but not by this much
 RESAMPLE_QUALITY = "HQ"  # the quality with which the embedding networks were fed
 
@@ -39,6 +40,7 @@ __all__ = [
     "load_audio",
     "resample_mono",
     "too_long",
+    "too_short",
 ]
 
 
@@ -126,7 +128,8 @@ def iter_mono(
     ``max_seconds`` as for ``load_audio``.
 
     Raises:
-        AudioError: as ``load_audio``.
+        AudioError: as ``load_audio``, and where there is too little sound for a single sample at
+            ``sample_rate``.
     """
     with ExitStack() as stack:
         stream = _open(stack, source, start, duration, max_seconds)
@@ -135,20 +138,24 @@ def iter_mono(
             resampler = soxr.ResampleStream(
                 stream.sample_rate, sample_rate, 1, dtype="float32", quality=RESAMPLE_QUALITY
             )
-        seen = 0
+        seen, given = 0, False
         for block in stream.blocks:
             seen += len(block)
             mono = block.mean(axis=1, dtype=np.float32)  # (n,)
             if resampler is not None:
                 mono = resampler.resample_chunk(mono)
             if len(mono):  # a resampler keeps the first few samples for the next call
+                given = True
                 yield mono
             if progress is not None:  # a share of 0 where the length is not known
                 progress(min(1.0, seen / stream.frames) if stream.frames else 0.0)
         if resampler is not None:
             rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
             if len(rest):
+                given = True
                 yield rest
+        if not given:
+            raise AudioError(too_short(_name(source)))
         if progress is not None:
             progress(1.0)
 
@@ -161,8 +168,11 @@ def _open(
     max_seconds: float | None,
 ) -> BlockStream:
     """Open a source with libsndfile or else ffmpeg; blocks are checked and never all empty."""
-    if not start >= 0 or (duration is not None and not duration > 0):
-        raise AudioError("The start must be 0 s or later, and the duration longer than 0 s.")
+    if not 0 <= start <= MAX_PASSAGE or (duration is not None and not 0 < duration <= MAX_PASSAGE):
+        raise AudioError(
+            "The start must be 0 s or later, the duration longer than 0 s, and both at most "
+            f"{MAX_PASSAGE:,.0f} s."
+        )
     name = _name(source)
     _check_not_empty(source, name)
     try:
@@ -206,11 +216,16 @@ def too_long(name: str, max_seconds: float) -> str:
     return f"{name} is longer than {limit}, the most that is taken here: choose a shorter passage."
 
 
+def too_short(name: str) -> str:
+    """What to say of a sound that is over before the first sample at the wanted rate."""
+    return f"{name} is too short to hear anything in it: choose a longer passage."
+
+
 def _limited(
     blocks: Iterator[np.ndarray], frames: int | None, name: str, max_seconds: float, rate: int
 ) -> Iterator[np.ndarray]:
     """Pass blocks on; refuse more than ``max_seconds``, at once where the header tells."""
-    limit = round(max_seconds * rate)
+    limit = max_seconds * rate + 0.5  # frames, to rounding; not a whole number, as it may be inf
     refused = AudioError(too_long(name, max_seconds))
     if frames is not None and frames > limit:
         raise refused
