@@ -15,7 +15,8 @@ import numpy as np
 from audiogpt.audio.embedded import EmbeddedAudio
 from audiogpt.audio.embedding import MUSICNN_POOLED, WIDTHS, AudioEmbedding, load_embedding
 from audiogpt.audio.errors import AudioError
-from audiogpt.audio.loading import Waveform, iter_mono, resample_mono, too_long
+from audiogpt.audio.loading import Waveform, iter_mono, resample_mono, too_long, too_short
+from audiogpt.audio.sndfile import MAX_CHANNELS
 from audiogpt.audio.tagger import Tagger, load_tagger
 from audiogpt.request import HeardTag, Track
 
@@ -215,10 +216,15 @@ def _until(blocks: Iterator[np.ndarray], samples: float) -> Iterator[np.ndarray]
 
 
 def content_hash(track: Track) -> str:
-    """sha256 of a track's file, or of its samples and rate; raises ValueError without either."""
+    """sha256 of a track's file, or of its samples, their form and rate; ValueError without either.
+
+    The form counts because one string of bytes can be mono or stereo, and of several types.
+    """
     if track.waveform is not None:
-        digest = hashlib.sha256(str(track.sample_rate).encode())
-        digest.update(np.ascontiguousarray(track.waveform).tobytes())
+        samples = np.ascontiguousarray(track.waveform)
+        form = f"{track.sample_rate} {samples.dtype.str} {np.shape(track.waveform)}"
+        digest = hashlib.sha256(form.encode())
+        digest.update(samples.tobytes())
         return digest.hexdigest()
     if track.path is None:
         name = f" ({track.name})" if track.name else ""
@@ -256,7 +262,15 @@ def mono_blocks(
         )
         return
     samples = np.atleast_2d(np.asarray(track.waveform))
-    if np.issubdtype(samples.dtype, np.integer):  # as browsers and wav files give it
+    if samples.ndim > 2 or len(samples) > MAX_CHANNELS:
+        raise AudioError(
+            f"The recording's samples have the shape {samples.shape}, but it must be (samples,) or "
+            f"(channels, samples) with at most {MAX_CHANNELS} channels: transpose them."
+        )
+    if np.issubdtype(samples.dtype, np.unsignedinteger):  # PCM whose silence is the middle: 128
+        middle = np.iinfo(samples.dtype).max // 2 + 1
+        samples = samples / middle - 1
+    elif np.issubdtype(samples.dtype, np.integer):  # as browsers and wav files give it
         samples = samples / np.iinfo(samples.dtype).max
     rate = int(track.sample_rate or 0)
     first = round(track.start * rate)
@@ -266,4 +280,7 @@ def mono_blocks(
         raise AudioError("The recording holds no sound in this passage.")
     if max_seconds is not None and samples.shape[1] > max_seconds * rate:
         raise AudioError(too_long("This recording", max_seconds))
-    yield resample_mono(Waveform(samples, rate), sample_rate)
+    mono = resample_mono(Waveform(samples, rate), sample_rate)
+    if not len(mono):
+        raise AudioError(too_short("This recording"))
+    yield mono

@@ -1,0 +1,56 @@
+"""Waveforms in memory, and sounds with too little in them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+
+from audiogpt.audio.errors import AudioError
+from audiogpt.listening import Listener, content_hash, mono_blocks
+from audiogpt.request import Track
+
+RATE = 16_000
+
+
+def heard(waveform: np.ndarray) -> np.ndarray:
+    return np.concatenate(list(mono_blocks(Track(waveform=waveform, sample_rate=RATE), RATE)))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int8, np.int16, np.int32])
+def test_whole_numbers_are_sound_around_their_middle(kind: type, noise: np.ndarray) -> None:
+    info = np.iinfo(kind)
+    middle = (info.max + 1) // 2 if info.min == 0 else 0
+    silence = np.full(100, middle, kind)
+    np.testing.assert_array_equal(heard(silence), np.zeros(100, np.float32))
+    half = info.max - middle
+    samples = np.rint(noise.clip(-1, 1).astype(float) * half + middle).astype(kind)
+    np.testing.assert_allclose(heard(samples), noise.clip(-1, 1), rtol=0, atol=2 / half)
+    assert np.abs(heard(np.array([info.min, info.max], kind))).max() <= 1.01
+
+
+@pytest.mark.parametrize("shape", [(1000, 2), (2, 3, 1000)])
+def test_samples_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(AudioError, match=r"must be \(samples,\) or \(channels, samples\)"):
+        heard(np.zeros(shape, np.float32))
+
+
+def test_the_same_bytes_in_another_form_are_another_sound() -> None:
+    flat = np.arange(64, dtype=np.float32)
+    forms = [flat, flat.reshape(2, 32), flat.reshape(4, 16), flat.view(np.int32)]
+    hashes = {content_hash(Track(waveform=form, sample_rate=RATE)) for form in forms}
+    hashes.add(content_hash(Track(waveform=flat, sample_rate=2 * RATE)))
+    assert len(hashes) == 5
+    again = Track(waveform=flat.copy(), sample_rate=RATE)
+    assert content_hash(again) in hashes
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_single_sample_is_one_sentence(tmp_path, in_memory: bool) -> None:
+    path = tmp_path / "click.wav"
+    soundfile.write(path, np.full(1, 0.5), 44_100)
+    track = Track(path=str(path))
+    if in_memory:
+        track = Track(waveform=np.full(1, 0.5, np.float32), sample_rate=44_100)
+    with pytest.raises(AudioError, match="too short to hear anything in it"):
+        Listener("musicnn-pooled").listen(track)
