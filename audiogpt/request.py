@@ -51,7 +51,7 @@ class Track:
     tags: tuple[str, ...] = ()
     start: float = 0.0
     end: float | None = None
-    sha256: str = ""  # of the decoded samples, filled in by the pipeline
+    sha256: str = ""  # of the file's bytes or the waveform, filled in by the pipeline
 
     def __post_init__(self) -> None:
         _check_number(self.weight, 0, 1, "A track's weight")
