@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import shutil
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
+import numpy as np
 import pytest
+import soundfile
 from conftest import EXAMPLES, tiny_config, tiny_model
 
 from audiogpt.config import BranchConfig
 from audiogpt.pipeline import Captioner
+from audiogpt.request import CaptionRequest, Track
 from audiogpt.ui import answers as answers_module
 from audiogpt.ui import memory as memory_module
 from audiogpt.ui.answers import FAILURE, Answers, first_message
 from audiogpt.ui.memory import Memory
 from audiogpt.ui.messages import read_message, write_answer
 from audiogpt.ui.page import SCRIPTS, STYLES, WEB, launch_options, script
+from audiogpt.ui.parts import MAX_PARTS, count_parts, length_told
 from audiogpt.ui.uploads import EXPIRED, example_names, local_path
 
 
@@ -170,6 +176,93 @@ def test_segments_need_audio_and_a_length(answers):
     assert "Add audio" in json.loads(spoken)["error"]
     (spoken,) = answers.segments(message(extra={"seconds": 1}))
     assert "between 3 and 600" in json.loads(spoken)["error"]
+
+
+def through(seconds, *files: Path | str, run: int = 1) -> str:
+    """A message that asks for the parts of uploads or examples."""
+    tracks = [{"file": str(file), "name": "one"} for file in files]
+    return message(request={"tracks": tracks}, extra={"seconds": seconds}, run=run)
+
+
+@pytest.fixture
+def long_song(uploads) -> Path:
+    """Sixteen minutes of silence, small on disk."""
+    path = uploads / "long.wav"
+    soundfile.write(path, np.zeros(1000 * 960, np.int16), 1000, subtype="PCM_U8")
+    return path
+
+
+@pytest.mark.parametrize("length", [0.5, 3, 5.9, 6, 6.01, 8.99, 9, 9.01, 12, 31, 100])
+@pytest.mark.parametrize("seconds", [3, 4.5, 30])
+def test_parts_are_counted_as_they_are_cut(captioner, monkeypatch, length, seconds):
+    monkeypatch.setattr(captioner, "listen", lambda track: SimpleNamespace(seconds=length))
+    monkeypatch.setattr(captioner, "suggest_tags", lambda tracks: ())
+    said = SimpleNamespace(title="", description="")
+    monkeypatch.setattr(captioner, "caption_batch", lambda requests: [said] * len(requests))
+    request = CaptionRequest(tracks=(Track(path="song"),))
+    parts = list(captioner.segments(request, seconds=seconds))
+    assert count_parts(length, seconds) == len(parts)
+
+
+def test_the_length_is_told_by_the_file(uploads, long_song):
+    assert length_told(Track(path=str(long_song))) == 960
+    assert length_told(Track(path=str(long_song), start=900)) == 60
+    assert length_told(Track(path=str(long_song), start=10, end=12)) == 2
+    assert length_told(Track(path=str(long_song), start=2000)) == 0
+    assert length_told(Track(path=str(EXAMPLES[0]))) > 10
+    sound = np.random.default_rng(0).normal(0, 0.1, 16000 * 20)
+    sound[: 16000 * 10] = 0  # its first frames are short, so a guess from those would be too long
+    soundfile.write(uploads / "song.mp3", sound, 16000, bitrate_mode="VARIABLE")
+    assert length_told(Track(path=str(uploads / "song.mp3"))) == pytest.approx(20, abs=0.5)
+    (uploads / "notes.txt").write_text("la la la")
+    for path in (uploads / "notes.txt", uploads / "gone.wav"):
+        assert length_told(Track(path=str(path))) == 0
+
+
+def test_too_many_parts_are_refused_before_anything_is_heard(answers, monkeypatch, long_song):
+    def fail(*args, **kwargs):
+        raise AssertionError("The model was used.")
+
+    for name in ("listen", "segments"):
+        monkeypatch.setattr(answers.captioner, name, fail)
+    for asked in (through(3, long_song), through(30, *[long_song] * 10)):
+        (spoken,) = answers.segments(asked)
+        error = json.loads(spoken)["error"]
+        assert f"more than {MAX_PARTS} parts" in error and "longer parts or fewer tracks" in error
+        assert error.endswith(".") and error != FAILURE
+
+
+def test_too_many_parts_of_a_file_that_tells_no_length_are_refused_once_heard(
+    answers, monkeypatch, long_song
+):
+    begun = []
+    heard = answers.captioner.listen(Track(path=str(EXAMPLES[0])))
+    long = dataclasses.replace(heard, seconds=960.0)
+    monkeypatch.setattr(answers_module, "length_told", lambda track: 0.0)
+    monkeypatch.setattr(answers.captioner, "listen", lambda track, **options: long)
+    monkeypatch.setattr(answers.captioner, "segments", lambda *a, **k: begun.append(a) or iter(()))
+    spoken = [json.loads(text) for text in answers.segments(through(3, long_song))]
+    assert "fewer tracks" in spoken[-1]["error"] and not begun
+
+
+def test_parts_name_their_track_and_end_when_they_are_called_off(answers):
+    example = "example:" + example_names()[0]
+    spoken = answers.segments(through(6, example, example))
+    parts = json.loads(list(spoken)[-1])["segments"]
+    half = len(parts) // 2
+    assert [part["track"] for part in parts] == [0] * half + [1] * half
+    times = [(part["start"], part["end"]) for part in parts]
+    assert half > 1 and times[:half] == times[half:]
+
+    spoken = answers.segments(through(6, example, example))
+    first = next(json.loads(text) for text in spoken if json.loads(text)["segments"])
+    assert len(first["segments"]) == 1
+    answers.supersede(["p", 2])
+    (last,) = spoken
+    assert json.loads(last)["stopped"] and json.loads(last)["done"]
+    for handler in (answers.segments, answers.caption):  # called off while it waited its turn
+        *_, last = handler(through(6, example))
+        assert json.loads(last)["stopped"] and not json.loads(last).get("segments")
 
 
 def test_a_saved_result_is_restored_and_a_broken_one_refused(answers):

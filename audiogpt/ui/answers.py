@@ -23,6 +23,7 @@ from audiogpt.ui.messages import (
     why_view,
     write_answer,
 )
+from audiogpt.ui.parts import check_parts, length_told
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +109,8 @@ class Answers:
         pool = ThreadPoolExecutor(max_workers=1)
         try:
             for track in tracks:
+                if self.memory.unwanted(message.page, message.run):
+                    raise StopListening  # of a track that is remembered, no progress is told
                 job = pool.submit(self.captioner.listen, track, progress=progress)
                 while not wait([job], timeout=PROGRESS_INTERVAL).done:
                     yield {"listening": round(done, 2)}
@@ -129,19 +132,34 @@ class Answers:
 
     @answering
     def segments(self, message: Message) -> Iterator[dict[str, Any]]:
-        """Captions of every stretch of every track, as they come."""
+        """Captions of every stretch of every track, as they come.
+
+        A run of many parts holds the model for minutes, so their number is bounded, and the page
+        can end it on the way: while a track is heard, and after every few parts.
+        """
+        request = message.request
         seconds = message.extra.get("seconds", 30)
         if not isinstance(seconds, int | float) or not 3 <= seconds <= 600:
             raise ValueError("A part must last between 3 and 600 seconds.")
-        if not message.request.tracks:
+        if not request.tracks:
             raise ValueError("Add audio first: there is nothing to go through yet.")
+        lengths = [length_told(track) for track in request.tracks]
+        check_parts(lengths, seconds)
         found: list[dict[str, Any]] = []
         yield {"segments": []}
-        for segment in self.captioner.segments(message.request, seconds=float(seconds)):
-            if self.memory.unwanted(message.page, message.run):
-                break
-            found.append(dataclasses.asdict(segment))
-            yield {"segments": list(found)}
+        for number, track in enumerate(request.tracks):
+            alone = dataclasses.replace(request, tracks=(track,))
+            for step in self._listen(dataclasses.replace(message, request=alone)):
+                if "heard" in step:  # a file may tell no length, or a wrong one
+                    lengths[number] = step["heard"][0]["seconds"]
+                    check_parts(lengths, seconds)
+                else:
+                    yield step
+            for segment in self.captioner.segments(alone, seconds=float(seconds)):
+                if self.memory.unwanted(message.page, message.run):
+                    raise StopListening
+                found.append(dataclasses.asdict(segment) | {"track": number})
+                yield {"segments": list(found)}
         yield {"done": True}
 
     @answering

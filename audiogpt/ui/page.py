@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -38,6 +38,14 @@ CACHE_SWEEP, CACHE_AGE = 3600, 86400  # s: uploads are deleted after a day
 MAX_FILE_SIZE = "200mb"
 MAX_WAITING = 32
 MAX_AT_ONCE = 2
+# What the page asks while it still waits for an answer of that kind: the newest is asked next, as
+# sliders move faster than captions come. Gradio then sends what the page says by that time, which
+# may be of another kind: so parts begun anew are asked for at once; the run before was called off.
+TRIGGER_MODES: dict[str, Literal["always_last", "multiple"]] = {
+    "caption": "always_last",
+    "segments": "multiple",
+    "shapley": "always_last",
+}
 
 
 def script() -> str:
@@ -106,7 +114,7 @@ def build(captioner: Captioner) -> gr.Blocks:
                 js_on_load=f"watch('value', () => window.audiogptAnswer('{name}', props.value));",
                 visible="hidden",
             )
-            for name in ("caption", "segments", "shapley")
+            for name in TRIGGER_MODES
         }
         for name, wire in wires.items():
             getattr(desk, f"ask_{name}")(
@@ -114,7 +122,7 @@ def build(captioner: Captioner) -> gr.Blocks:
                 inputs=desk,
                 outputs=wire,
                 show_progress="hidden",
-                trigger_mode="always_last",
+                trigger_mode=TRIGGER_MODES[name],
                 concurrency_limit=MAX_AT_ONCE,
                 concurrency_id="model",
                 api_name=f"page_{name}",

@@ -35,6 +35,7 @@ async function loadJson(file) {
     if (here) {
       state.tracks = wanted.map((track) => ({ ...state.tracks.find((own) => own.sha256 === track.sha256),
         weight: track.weight, start: track.start, end: track.end, artist: track.artist, name: track.name }));
+      forgetParts();
       player.index = -1;
       selectTrack(state.tracks.length ? 0 : -1);
       renderTracks();

@@ -31,9 +31,9 @@ function ask(deliberate) {
 
 function stop() {
   dropFlight();
-  server.supersede([page + ":segments", flight.run]);
+  stopParts();
   setBusy(false, "Stopped.");
-  if (through.running) { through.running = false; renderThrough(); }
+  renderThrough();
   if (view.answer) renderWords();
 }
 

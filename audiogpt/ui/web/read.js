@@ -8,8 +8,13 @@ function showError(text) {
 
 function setBusy(busy, text) {
   by("hero").classList.toggle("busy", busy);
-  by("stop").disabled = !busy;
+  renderStop();
   if (text !== undefined) by("status").textContent = text;
+}
+
+// Parts are captioned beside a caption that may be at rest: Stop ends both.
+function renderStop() {
+  by("stop").disabled = !(by("hero").classList.contains("busy") || through.running);
 }
 
 // The hero never shrinks while captions come and go, so nothing below it jumps.
@@ -73,22 +78,30 @@ const likelier = (difference) => {
 
 const through = { seconds: 15, list: [], running: false, error: "", run: 0 };
 
+// The server goes on with every part that it was asked for until it is told otherwise.
+function stopParts() {
+  if (through.run) server.supersede([page + ":segments", through.run + 1]);
+  through.running = false;
+}
+
 // The tracks have changed: what was said of their parts is no longer about what is heard.
 function forgetParts() {
+  stopParts();
   Object.assign(through, { list: [], running: false, error: "", run: 0 });
 }
 
 function renderThrough() {
+  renderStop();
   const panel = panels.through;
   const options = [6, 15, 30, 60].map((s) =>
     h("option", { value: s, selected: s === through.seconds }, s + " s"));
   const start = h("button", {
     type: "button", class: "button", "data-id": "segments-go", disabled: !state.tracks.length || through.running,
     onclick: () => {
-      Object.assign(through, { running: true, error: "", list: [] });
-      renderThrough();
+      stopParts();
       flight.run += 1;
-      through.run = flight.run;
+      Object.assign(through, { running: true, error: "", list: [], run: flight.run });
+      renderThrough();
       send("segments", { seconds: through.seconds });
     },
   }, through.running ? "Listening\u2026" : "Caption each part");
