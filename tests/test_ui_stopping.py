@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import expect
@@ -122,3 +122,29 @@ def test_parts_begun_anew_come_although_a_slider_moves(page, parts_made):
     wait_done(page)
     part(page, "stop").click()
     ends(parts_made)
+
+
+def test_a_track_that_is_removed_while_it_is_heard_stays_away(page, monkeypatch):
+    stopped = []
+    listen = Captioner.listen
+
+    def slowly(self, track, *, progress: Callable[[float], None] | None = None):
+        try:
+            for step in range(20):
+                time.sleep(0.2)
+                if progress is not None:
+                    progress(step / 20)
+        except Exception as error:
+            stopped.append(type(error).__name__)
+            raise
+        return listen(self, track)
+
+    monkeypatch.setattr(Captioner, "listen", slowly)
+    page.get_by_role("button", name="piano waltz").click()
+    expect(part(page, "status")).to_have_text(re.compile(r"Listening… \d+"))
+    page.get_by_label(re.compile("^Remove piano-waltz")).click()
+    expect(part(page, "status")).to_have_text("Add music or a tag to begin.")
+    page.wait_for_timeout(6000)  # the whole track would have been heard by now
+    expect(part(page, "status")).to_have_text("Add music or a tag to begin.")
+    assert caption_of(page) == ""
+    assert stopped == ["StopListening"]

@@ -12,7 +12,11 @@ function changed() {
 function ask(deliberate) {
   if (!hasInput()) {
     if (deliberate) showError("Add music, a tag or an artist first.");
-    else { setBusy(false, "Add music or a tag to begin."); clearCaption(); }
+    else {
+      dropFlight(); // or the caption of what was removed would come back
+      setBusy(false, "Add music or a tag to begin.");
+      clearCaption();
+    }
     return;
   }
   showError("");
