@@ -105,6 +105,11 @@ def test_a_word_opens_its_numbers(page, size):
     expect(detail.locator("table.branches thead")).to_contain_text("Shapley")
     detail.get_by_text("Numbers per layer").click()
     expect(detail.locator("details table tbody tr").nth(1)).to_be_visible()
+    layers = page.get_by_role("region", name="Numbers per layer")
+    assert layers.evaluate("node => node.scrollWidth <= node.clientWidth")
+    gates = layers.locator("tbody").nth(1).locator("tr")
+    expect(gates.first).to_have_text("gates (the context’s is α)")
+    assert layers.locator("tbody").first.locator("tr").count() == gates.count()
     screenshot(page, f"why-{size}")
 
 

@@ -50,20 +50,20 @@ function layerBars(result, word) {
   }, rows);
 }
 
+// Gates stand below the shares, each under its part: beside them they would not fit the column.
 function layerTable(result, word) {
   const { trace } = result;
   const tokens = tokensOf(word);
-  const at = (value) => percent(mean(tokens.map(value)));
-  const branches = trace.parts.slice(1);
-  const column = (text) => h("th", { scope: "col" }, text);
-  const group = (text, columns) => h("th", { scope: "colgroup", colspan: columns }, text);
+  const at = (value) => h("td", {}, percent(mean(tokens.map(value))));
+  const rows = (title, values) => h("tbody", {},
+    h("tr", {}, h("th", { scope: "rowgroup", colspan: 1 + trace.parts.length }, title)),
+    trace.shares.map((_, l) => h("tr", {}, h("th", { scope: "row" }, l + 1), values(l))));
   return fold("layers", "Numbers per layer", () => h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Numbers per layer" },
-    h("table", {}, h("thead", {},
-      h("tr", {}, h("td", {}), group("shares", trace.parts.length), group("gates", 1 + branches.length)),
-      h("tr", {}, ["layer", ...trace.parts, "\u03b1", ...branches].map(column))),
-      h("tbody", {}, trace.shares.map((layer, l) => h("tr", {}, h("th", { scope: "row" }, l + 1),
-        trace.parts.map((_, p) => h("td", {}, at((t) => layer[t][p]))), h("td", {}, at((t) => trace.alpha[l][t])),
-        branches.map((_, m) => h("td", {}, at((t) => trace.gates[l][t][m])))))))));
+    h("table", {},
+      h("thead", {}, h("tr", {}, ["layer", ...trace.parts].map((text) => h("th", { scope: "col" }, text)))),
+      rows("shares", (l) => trace.parts.map((_, p) => at((t) => trace.shares[l][t][p]))),
+      rows("gates (the context\u2019s is \u03b1)", (l) => [at((t) => trace.alpha[l][t]),
+        ...trace.parts.slice(1).map((_, m) => at((t) => trace.gates[l][t][m]))]))));
 }
 
 const factor = (drop) =>
