@@ -114,7 +114,8 @@ def test_shapley_values_sum_to_what_all_branches_add(captioner, request_):
     result = captioner.caption(request_)
     values = captioner.shapley(result)
     assert values.shape == (len(result.words), 3)
-    bare = captioner._encode([captioner._inputs(request_)])
+    inputs = [captioner._inputs(request_)]
+    bare = captioner._encode(inputs, captioner._asking(inputs, captioner.default_decoding))
     import torch
 
     from audiogpt.trace import coalition_log_probabilities
@@ -285,7 +286,8 @@ def test_what_is_counted_is_what_the_model_writes(captioner, formatting):
     tag = "piano"
     plain = CaptionRequest(tags=(Tag(text=tag),), decoding=Decoding(beams=4, max_tokens=20))
     paid = dataclasses.replace(plain, decoding=Decoding(beams=4, max_tokens=20, coverage=10.0))
-    begun = model._steering([model._inputs(paid)], paid.decoding).guidance.start().described
+    steering = model._asking([model._inputs(paid)], paid.decoding).steering()
+    begun = steering.guidance.start().described
     assert bool(begun.all()) == (formatting != "standard")
     free, led = model.caption(plain), model.caption(paid)
     counted = led.description if formatting == "standard" else f"{led.title} {led.description}"
