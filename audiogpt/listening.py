@@ -21,6 +21,7 @@ from audiogpt.audio.tagger import Tagger, load_tagger
 from audiogpt.request import HeardTag, Track
 
 CACHE_TRACKS = 64
+CACHE_PASSAGES = 8  # of one sound, so that its many parts do not drive out all others
 PEAKS = 800
 SHORT_SECONDS = 600.0
 Progress = Callable[[float], None]
@@ -91,6 +92,8 @@ class Listener:
             self._work_lock.release()
         with self._cache_lock:
             self._cache[key] = listening
+            for older in [known for known in self._cache if known[0] == digest][:-CACHE_PASSAGES]:
+                del self._cache[older]
             while len(self._cache) > CACHE_TRACKS:
                 self._cache.popitem(last=False)
         return listening

@@ -249,6 +249,7 @@ class Captioner:
             spans = list(zip(edges, [*edges[1:], end], strict=True))
             for first in range(0, len(spans), SEGMENT_BATCH):
                 some = spans[first : first + SEGMENT_BATCH]
+                self.listen(track)  # stays remembered, however many parts there are
                 cuts = [dataclasses.replace(track, start=a, end=b, weight=1.0) for a, b in some]
                 parts = [
                     dataclasses.replace(request, tracks=(cut,), tags=self.suggest_tags([cut]))

@@ -13,7 +13,7 @@ from audiogpt.audio.embedding import TRACK_ROWS, track_row
 from audiogpt.config import AudioGPTConfig
 from audiogpt.length import Audible
 from audiogpt.listening import Listening
-from audiogpt.request import BRANCH_NAMES, CaptionRequest, HeardTag
+from audiogpt.request import BRANCH_NAMES, CaptionRequest, HeardTag, Tag
 from audiogpt.rows import ItemRows, tag_token_ids
 from audiogpt.tags import TagTable
 from audiogpt.tokenizer import CaptionTokenizer
@@ -47,7 +47,7 @@ class Inputs:
         if not self.hears("tags"):
             return []
         loudness = min(1.0, self.strengths["tags"])
-        return [(tag.text, tag.weight * loudness) for tag in self.request.tags]
+        return [(tag.text, tag.weight * loudness) for tag in distinct_tags(self.request.tags)]
 
     def audible(self) -> Audible:
         """What a caption's length is expected from (`audiogpt.length`)."""
@@ -59,6 +59,17 @@ class Inputs:
 def reads_tags(config: AudioGPTConfig, tag_table: TagTable | None) -> bool:
     """Whether tags reach the model by name: as text, or by the vectors of a table."""
     return config.tag_rows == "text" or (config.tag_rows == "features" and tag_table is not None)
+
+
+def distinct_tags(tags: Sequence[Tag]) -> list[Tag]:
+    """Each tag once, whatever its case and spaces, at its first place and with its largest weight:
+    the model reads the same tokens of both, and saying a tag twice is not asking for it twice."""
+    kept: dict[str, Tag] = {}
+    for tag in tags:
+        known = kept.setdefault(" ".join(tag.text.lower().split()), tag)
+        if tag.weight > known.weight:
+            kept[" ".join(tag.text.lower().split())] = dataclasses.replace(known, weight=tag.weight)
+    return list(kept.values())
 
 
 def prepare_inputs(
@@ -93,6 +104,7 @@ def prepare_inputs(
 
     tags = [tag for tag in request.tags if tag.weight > 0]
     if tags and config.tag_rows == "text":
+        tags = distinct_tags(tags)
         phrases["tags"] = [(tag_token_ids(tokenizer, t.text), t.weight) for t in tags]
         labels["tags"] = tuple(tag.text for tag in tags)
     elif tags and config.tag_rows == "features" and tag_table is not None:
@@ -204,8 +216,10 @@ def _audio_rows(
             parts.append(rows[first : first + pool].mean(0))
             weights_of.append(request.tracks[i].weight)
             spans.append(_span(i, times[first : first + pool]))
-    scale = min(1.0, TRAINED_AUDIO_ROWS / len(parts))
-    return np.stack(parts), np.array(weights_of, np.float32) * np.float32(scale), tuple(spans)
+    # Rows count as their weights compare, so that a track fades out without a jump.
+    loudness = np.array(weights_of, np.float32)
+    scale = min(1.0, TRAINED_AUDIO_ROWS * float(loudness.max() / loudness.sum()))
+    return np.stack(parts), loudness * np.float32(scale), tuple(spans)
 
 
 def _span(track: int, times: np.ndarray) -> tuple[int, float, float]:

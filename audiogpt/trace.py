@@ -183,7 +183,10 @@ def compute_trace(model: AudioGPT, context: Context, tokens: Sequence[int]) -> T
     names = model.config.branch_names
     M = len(names)
     without = coalition_log_probabilities(model, context, tokens, 1 - torch.eye(M))  # (M, T)
-    silent = (context.present * context.strengths == 0).view(M, 1)  # nothing to remove: exactly 0
+    heard = context.present * context.strengths
+    if model.config.fusion == "meshed":  # there a silent branch still has a say in the gates
+        heard = context.present
+    silent = (heard == 0).view(M, 1)  # nothing to remove: exactly 0
     drop = torch.where(silent, 0.0, chosen - without)  # (M, T)
     attention = {
         name: _numpy(torch.stack([r.attention[m, 0, :, : context.n_rows[m]] for r in records]))

@@ -15,6 +15,7 @@ from audiogpt.checkpoints import CheckpointError
 from audiogpt.config import BranchConfig
 from audiogpt.pipeline import Captioner
 from audiogpt.request import Artist, CaptionRequest, CaptionResult, Decoding, Partial, Tag, Track
+from audiogpt.request_rows import prepare_inputs
 from audiogpt.results import caption_warnings
 from audiogpt.tags import TagTable
 
@@ -134,6 +135,50 @@ def test_long_audio_weighs_as_much_as_a_trained_clip(captioner):
     inputs = captioner._inputs(CaptionRequest(tracks=(track,)))
     values, weights = inputs.rows.features["audio"]
     assert len(values) == 33 and weights.sum() == pytest.approx(10)
+
+
+def test_a_track_fades_out_without_a_jump(captioner):
+    def weights(*of_tracks: tuple[int, float]) -> np.ndarray:
+        """Of the first track's rows, the tracks having so many rows and such weights."""
+        listenings = [
+            dataclasses.replace(heard, rows=np.zeros((n, 256)), times=np.zeros((n, 2)))
+            for n, _ in of_tracks
+        ]
+        request = CaptionRequest(
+            tracks=tuple(dataclasses.replace(track, weight=weight) for _, weight in of_tracks)
+        )
+        inputs = prepare_inputs(request, listenings, captioner.config, captioner.tokenizer)
+        return inputs.rows.features["audio"][1][: of_tracks[0][0]]
+
+    noise = np.random.default_rng(1).normal(0, 0.1, 4 * 16000).astype(np.float32)
+    track = Track(waveform=noise, sample_rate=16000)
+    heard = captioner.listen(track)
+    alone, faint = weights((10, 1.0)), weights((10, 1.0), (200, 1e-4))
+    np.testing.assert_allclose(faint, alone, atol=2e-3)
+    assert weights((10, 0.5), (10, 0.5)).tolist() == [0.25] * 10  # as loud as one of twenty rows
+
+
+def test_a_tag_that_is_given_twice_counts_once(captioner):
+    once = CaptionRequest(tags=(Tag(text="Rock", weight=0.8), Tag(text="piano")))
+    twice = CaptionRequest(
+        tags=(Tag(text="Rock", weight=0.5), Tag(text="piano"), Tag(text=" rock ", weight=0.8))
+    )
+    first, second = (captioner._inputs(request) for request in (once, twice))
+    assert first.rows.phrases == second.rows.phrases
+    assert first.rows.labels == second.rows.labels == {"tags": ("Rock", "piano")}
+    assert first.audible_tags() == second.audible_tags()
+
+
+def test_parts_leave_room_for_other_sounds(captioner, noise, monkeypatch):
+    """However many parts a track has, it and the tracks of others need not be heard anew."""
+    other, long = (Track(waveform=np.tile(noise, n), sample_rate=16000) for n in (1, 6))
+    captioner.listen(other)
+    request = CaptionRequest(tracks=(long,), decoding=DECODING)
+    monkeypatch.setattr("audiogpt.listening.CACHE_TRACKS", 12)
+    assert len(list(captioner.segments(request, seconds=3))) == 14
+    monkeypatch.setattr(captioner.listener, "_listen", None)  # nothing more is heard
+    for known in (other, long):
+        captioner.listen(known)
 
 
 def test_segments_cover_the_track(captioner, noise):

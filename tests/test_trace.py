@@ -46,6 +46,20 @@ def test_shares_and_drops_are_what_they_are_named_after(fusion):
     assert np.all(trace.drop[:, 2] == 0) and np.all(trace.shares[..., 3] == 0)
 
 
+def test_a_meshed_branch_that_is_silent_still_has_a_say() -> None:
+    model, rows, _ = make("meshed")
+    context = model.encode(rows, strengths=torch.tensor([[0.0, 1.0, 1.0]]))
+    trace = compute_trace(model, context, CAPTION)
+    inputs = torch.tensor([[2, *CAPTION[:-1]]])
+    with_it, without = (
+        model(inputs, some).log_softmax(-1)[0, range(6), CAPTION]
+        for some in (context, model.encode({"tags": rows["tags"]}))
+    )
+    np.testing.assert_allclose(trace.drop[:, 0], with_it - without, atol=1e-5)
+    assert np.abs(trace.drop[:, 0]).max() > 1e-3
+    assert np.all(trace.drop[:, 2] == 0)
+
+
 def test_candidates_are_the_most_probable_tokens():
     model, _, context = make()
     trace = compute_trace(model, context, CAPTION)

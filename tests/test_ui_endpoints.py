@@ -72,6 +72,8 @@ def test_without_tags_those_heard_are_used_and_names_alone_weigh_one(client):
     [
         ({"tags": {"a": 2}}, "between 0 and 1"),
         ({"tags": 5}, "not of the expected form"),
+        ({"tags": "rock"}, "lists of names"),  # not one tag per letter
+        ({"tags": {"rock": 10**400}}, "not of the expected form"),
         ({"strengths": {"video": 1}}, "no branch"),
         ({"decoding": {"beams": 0}}, "between 1 and 16"),
         ({"seed": -4}, "seed"),

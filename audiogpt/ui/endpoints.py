@@ -26,7 +26,7 @@ def one_sentence(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from None
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, KeyError, AttributeError, OverflowError) as error:
             log.info("A request of another form: %s", error)
             sentence = f"The request is not of the expected form: {error}."
             raise gr.Error(sentence, print_exception=False) from None
@@ -54,6 +54,8 @@ def read_parts(
 def _pairs(value: Any) -> list[tuple[str, float]]:
     if isinstance(value, dict):
         return list(value.items())
+    if value and not isinstance(value, list | tuple):
+        raise TypeError("tags and artists are {name: number} or lists of names")
     return [(name, 1.0) for name in value or ()]
 
 

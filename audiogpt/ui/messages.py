@@ -41,7 +41,7 @@ def read_message(text: Any) -> Message:
             auto=bool(data.get("auto", False)),
             extra=data.get("extra") or {},
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"The page sent a message of another form: {error}.") from None
 
 
