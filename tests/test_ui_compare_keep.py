@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import time
 
 import pytest
 from playwright.sync_api import expect
@@ -21,6 +22,7 @@ from ui_browser import (
     wait_done,
 )
 
+from audiogpt.pipeline import Captioner
 from audiogpt.request import CaptionResult
 
 pytest_plugins = ("ui_browser",)
@@ -100,6 +102,30 @@ def test_json_comes_back_to_the_same_caption(page):
     assert caption_of(other) == caption
     expect(other.locator("svg.heat")).to_have_count(3)
     other.context.close()
+
+
+def test_a_loaded_caption_is_compared_with_its_own_run_alone(page, monkeypatch):
+    add_tag(page, "jazz")
+    wait_done(page)
+    page.get_by_role("tab", name="Keep").click()
+    path, _ = saved(page, "save-json")
+    stream = Captioner.stream
+
+    def slowly(self, request, **options):
+        time.sleep(1)
+        yield from stream(self, request, **options)
+
+    monkeypatch.setattr(Captioner, "stream", slowly)
+    note = part(page, "load-note")
+    for end in ("stop", "slider"):
+        part(page, "load").set_input_files(path)
+        expect(note).to_contain_text("making it again")
+        if end == "stop":
+            part(page, "stop").click()
+            expect(note).to_have_text("Loaded as it was saved.")
+        set_slider(page, "Strength of tags", 0)
+        wait_done(page)
+        expect(note).to_have_text("Loaded as it was saved.")
 
 
 @pytest.mark.parametrize("text", ["no json", "{}", '{"kind": "audiogpt-caption", "result": {}}'])

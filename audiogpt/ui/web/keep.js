@@ -46,10 +46,13 @@ async function loadJson(file) {
     else {
       say("Loaded, and making it again\u2026");
       const saidBefore = captionText(result);
-      view.expect = (answer) => {
-        say((captionText(answer.result) === saidBefore ? "Loaded and made again: the same caption." : "Loaded, but made again it reads differently.") + same);
-      };
       ask(true);
+      view.expect = {
+        run: flight.run,
+        tell: (answer) => say((captionText(answer.result) === saidBefore
+          ? "Loaded and made again: the same caption." : "Loaded, but made again it reads differently.") + same),
+        drop: () => say("Loaded as it was saved." + same),
+      };
     }
   } catch (error) {
     say("");

@@ -20,6 +20,7 @@ function ask(deliberate) {
     return;
   }
   showError("");
+  dropExpected();
   flight.run += 1;
   flight.since = performance.now();
   flight.tracks = state.tracks.map((track) => ({ ...track }));
@@ -67,6 +68,7 @@ function takeCaption(answer) {
   if (answer.run < flight.shown) return;
   if (answer.error) {
     note({ done: Math.max(flight.done, answer.run) });
+    dropExpected();
     setBusy(false, "No caption.");
     return showError(answer.error);
   }
@@ -94,7 +96,10 @@ function takeCaption(answer) {
     showAnswer({ result: answer.result, why: answer.why || null, key: answer.key || null }, before, speak);
     if (answer.done) {
       setBusy(false, "Done in " + ((performance.now() - flight.since) / 1000).toFixed(2) + " s");
-      if (view.expect) { view.expect(view.answer); view.expect = null; }
+      if (view.expect && view.expect.run === answer.run) {
+        view.expect.tell(view.answer);
+        view.expect = null;
+      }
       remember(view.answer);
       note({ done: Math.max(flight.done, answer.run) });
     }

@@ -28,6 +28,7 @@ const view = {
   pinned: null,
   history: [],
   shapley: {}, // by key
+  expect: null, // {run, tell, drop}: a loaded caption that is being made again
 };
 
 const flight = { run: 0, asked: 0, done: 0, superseded: 0, since: 0, tracks: [] };
@@ -61,8 +62,16 @@ function send(kind, extra) {
   trigger(EVENTS[kind]);
 }
 
+// A loaded caption is compared with its own run alone; what else comes is another caption.
+function dropExpected() {
+  const { expect } = view;
+  view.expect = null;
+  if (expect) expect.drop();
+}
+
 // Whatever is still being made is no longer wanted: its answers will be ignored.
 function dropFlight() {
+  dropExpected();
   flight.run += 1;
   note({ shown: flight.run, done: flight.asked });
   server.supersede([page + ":caption", flight.run]);
