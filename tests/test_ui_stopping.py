@@ -78,7 +78,7 @@ def test_stop_stops_the_captions_of_parts(page, parts_made):
     assert caption_of(page)
 
 
-@pytest.mark.parametrize("way", ["remove", "add", "restore", "load"])
+@pytest.mark.parametrize("way", ["remove", "add", "passage", "restore", "load"])
 def test_parts_of_other_tracks_are_not_captioned_on(page, parts_made, way):
     try_example(page)
     if way == "load":
@@ -91,6 +91,11 @@ def test_parts_of_other_tracks_are_not_captioned_on(page, parts_made, way):
         page.get_by_label(re.compile("^Remove piano-waltz")).click()
     elif way == "add":
         page.get_by_role("button", name="bossa flute").click()
+        wait_done(page)
+    elif way == "passage":
+        part(page, "passage").locator("summary").click()
+        part(page, "to").fill("9")
+        part(page, "to").press("Enter")
         wait_done(page)
     elif way == "load":
         part(page, "load").set_input_files(saved)

@@ -58,6 +58,7 @@ function removeTrack(index) {
   selectTrack(Math.min(index, state.tracks.length - 1));
   renderTracks();
   renderTags();
+  renderWhy(); // what is no longer here cannot be played from there
   changed();
 }
 
@@ -201,8 +202,10 @@ function setPassage() {
     return showError("The passage starts after the end of the track, which is " + clock(track.seconds) + " long.");
   }
   showError("");
+  const before = passageOf(track);
   track.start = start;
   track.end = end !== null && !(track.seconds && end >= track.seconds) ? end : null;
+  if (passageOf(track) !== before) forgetParts(); // they are parts of the passage left
   renderWave();
   changed();
 }
