@@ -128,6 +128,33 @@ def test_a_loaded_caption_is_compared_with_its_own_run_alone(page, monkeypatch):
         expect(note).to_have_text("Loaded as it was saved.")
 
 
+def test_a_saved_caption_plays_its_own_audio_alone(page, tmp_path):
+    try_example(page)
+    expect(page.locator(".plays button")).to_have_count(3)
+    page.get_by_role("tab", name="Keep").click()
+    path, _ = saved(page, "save-json")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    trace = content["result"]["trace"]
+    for token in range(len(trace["drop"])):  # much artists in every word; without them it is likelier
+        trace["drop"][token] = [0.0, 0.0, -1.0]
+        for layer in trace["shares"]:
+            layer[token] = [0.2, 0.1, 0.1, 0.6]
+    (tmp_path / "edited.json").write_text(json.dumps(content), encoding="utf-8")
+    page.get_by_role("button", name="bossa flute").click()  # takes the place of the first example
+    wait_done(page)
+    part(page, "load").set_input_files(tmp_path / "edited.json")
+    expect(part(page, "load-note")).to_contain_text("add piano-waltz.ogg")
+    page.get_by_role("tab", name="See why").click()
+    expect(page.locator(".plays button")).to_have_count(0)
+    page.locator("svg.timeline").click()
+    assert part(page, "audio").evaluate("audio => audio.paused")
+    part(page, "description").locator("button.word").nth(2).click()
+    expect(page.locator("p.disagree")).to_have_text(
+        "≠ The layers mixed in much of “artists”, yet no branch’s removal makes this word clearly"
+        " less likely; without artists it would be likelier."
+    )
+
+
 @pytest.mark.parametrize("text", ["no json", "{}", '{"kind": "audiogpt-caption", "result": {}}'])
 def test_a_foreign_file_is_refused_in_a_sentence(page, tmp_path, text):
     (tmp_path / "foreign.json").write_text(text)

@@ -107,6 +107,20 @@ function timeAxis(result) {
   return { spans, at };
 }
 
+// Where the page holds the track that a caption was made of (-1: nowhere): after a file was loaded
+// or tracks came and went, its number on the page is not its number in the caption.
+function placeOf(result, track) {
+  const { sha256 } = result.request.tracks[track] || {};
+  if (!sha256) return -1;
+  const same = (own) => own && own.sha256 === sha256;
+  return same(state.tracks[track]) ? track : state.tracks.findIndex(same);
+}
+
+function playRow(result, r, stopAt = null) {
+  const [track, from] = result.row_times[r];
+  seek(placeOf(result, track), from, stopAt);
+}
+
 function drawTime(answer) {
   const { result } = answer;
   const R = result.row_times.length;
@@ -123,8 +137,8 @@ function drawTime(answer) {
     x, y: 0, width: to - x, height: wave, fill: COLOURS.audio, "fill-opacity": (0.5 * Math.min(1, shown[r] / top)).toFixed(3),
   }));
   const waves = axis.spans.map(([track, from, to]) => {
-    const own = state.tracks[track];
-    if (!own || !own.peaks || own.sha256 !== (result.request.tracks[track] || {}).sha256) return null;
+    const own = state.tracks[placeOf(result, track)];
+    if (!own || !own.peaks) return null;
     const low = Math.floor((from / own.seconds) * own.peaks.length);
     const peaks = own.peaks.slice(low, Math.ceil((to / own.seconds) * own.peaks.length));
     const x = axis.at(track, from) * width;
@@ -140,7 +154,7 @@ function drawTime(answer) {
     svg("text", { class: "tick start", x: x + 2, y: height - 2 }, clock(result.row_times[r][1])));
   const jump = (fraction) => {
     const r = box.findIndex(([x, to]) => fraction * width >= x && fraction * width < to);
-    if (r >= 0) seek(result.row_times[r][0], result.row_times[r][1]);
+    if (r >= 0) playRow(result, r);
   };
   const drawing = svg("svg", {
     viewBox: "0 0 " + width + " " + height, role: "img", class: "timeline",
@@ -158,8 +172,9 @@ function drawTime(answer) {
         result.request.strengths.audio === 0 ? " \u2014 without audio (strength 0) this attention had no effect." :
         " \u2014 " + percent(Math.max(0, 1 - shown.reduce((a, b) => a + b, 0))) + " of it rested on no segment.")),
     drawing,
-    h("div", { class: "row plays" }, [...shown.keys()].sort((a, b) => shown[b] - shown[a]).slice(0, 3).map((r) =>
-      h("button", { type: "button", class: "chip", onclick: () => seek(result.row_times[r][0], result.row_times[r][1], result.row_times[r][2]) },
+    h("div", { class: "row plays" }, [...shown.keys()].filter((r) => placeOf(result, result.row_times[r][0]) >= 0)
+      .sort((a, b) => shown[b] - shown[a]).slice(0, 3).map((r) =>
+      h("button", { type: "button", class: "chip", onclick: () => playRow(result, r, result.row_times[r][2]) },
         "\u25b6 " + result.rows.audio[r] + " (" + percent(shown[r]) + ")"))),
     fold("every", "Every word and segment", () => drawMatrix(result, all, box, top, uniform, width)));
 }
@@ -184,9 +199,10 @@ function drawMatrix(result, all, box, top, uniform, width) {
     const x = ((event.clientX - rect.left) / rect.width) * width;
     const w = Math.floor((((event.clientY - rect.top) / rect.height) * height) / cell);
     const r = box.findIndex(([from, to]) => x >= squeeze(from) && x < squeeze(to));
-    if (r >= 0) seek(result.row_times[r][0], result.row_times[r][1]);
+    if (r >= 0) playRow(result, r);
     if (w >= 0 && w < all.length) selectWord(w);
   });
   return h("div", {}, drawing, h("p", { class: "soft small" },
-    "Darkest: " + percent(top) + "; uniform attention is " + percent(uniform) + ". A click plays from there."));
+    "Darkest: " + percent(top) + "; uniform attention is " + percent(uniform) + "." +
+    (result.row_times.some(([track]) => placeOf(result, track) >= 0) ? " A click plays from there." : "")));
 }

@@ -66,6 +66,19 @@ function layerTable(result, word) {
         ...trace.parts.slice(1).map((_, m) => at((t) => trace.gates[l][t][m]))]))));
 }
 
+const MATTERS = 0.1; // nats: what a branch's removal changes less than this, it hardly changes
+
+// Why a word is marked: the branch with the largest share is not the one that it depends on.
+function disagreement(branches, shares, drops) {
+  const most = branches[argmax(shares)];
+  const mixed = "The layers mixed in much of \u201c" + most + "\u201d, yet ";
+  if (Math.max(...drops) >= MATTERS)
+    return "The largest share is " + most + ", but the word depends most on " + branches[argmax(drops)] + ".";
+  if (drops.every((drop) => Math.abs(drop) < MATTERS)) return mixed + "taking any one branch away hardly changes this word.";
+  return mixed + "no branch\u2019s removal makes this word clearly less likely; without " +
+    branches[argmax(drops.map((drop) => -drop))] + " it would be likelier.";
+}
+
 const factor = (drop) =>
   Math.abs(drop) < 0.01 ? "no change"
     : Math.abs(drop) > 6.9 ? (drop > 0 ? "over 1000\u00d7 less likely" : "over 1000\u00d7 likelier")
@@ -75,7 +88,6 @@ function branchTable(answer, index) {
   const { result, why, key } = answer;
   const { parts } = result.trace;
   const values = why.shares[index], drops = why.drops[index], exact = key && view.shapley[key];
-  const largest = argmax(values.slice(1)), costliest = argmax(drops);
   const row = (part, p) => h("tr", {}, h("th", { scope: "row" }, swatch(part), part),
     h("td", {}, percent(values[p])),
     h("td", {}, p === 0 ? "" : [signed(drops[p - 1]), h("span", { class: "soft small" }, " " + factor(drops[p - 1]))]),
@@ -86,9 +98,7 @@ function branchTable(answer, index) {
       h("thead", {}, h("tr", {}, head.map((text) => h(text ? "th" : "td", text ? { scope: "col" } : {}, text)))),
       h("tbody", {}, parts.map(row))),
     h("p", { class: "soft small" }, "\u201cWithout it\u201d: how much log-probability (nats) the word loses when that branch is taken away."),
-    why.marks[index] && h("p", { class: "disagree" }, h("strong", {}, "\u2260 "), Math.max(...drops) < 0.1
-      ? "The layers mixed in much of \u201c" + parts[largest + 1] + "\u201d, yet taking any one branch away hardly changes this word."
-      : "The largest share is " + parts[largest + 1] + ", but the word depends most on " + parts[costliest + 1] + "."),
+    why.marks[index] && h("p", { class: "disagree" }, h("strong", {}, "\u2260 "), disagreement(parts.slice(1), values.slice(1), drops)),
     !exact && h("button", { type: "button", class: "button", "data-id": "shapley", disabled: !key, onclick: (event) => {
       event.target.disabled = true;
       event.target.textContent = "Computing\u2026";
