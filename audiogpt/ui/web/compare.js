@@ -13,8 +13,9 @@ function remember(answer) {
   });
   const text = captionText(answer.result);
   const last = view.history[0];
-  if (last && JSON.stringify(last.settings) === JSON.stringify(settings) && last.text === text)
-    last.answer = answer;
+  const heard = ({ result }) => JSON.stringify(result.request.tracks);
+  if (last && JSON.stringify(last.settings) === JSON.stringify(settings) && last.text === text && heard(last.answer) === heard(answer))
+    Object.assign(last, { answer, tracks });
   else view.history.unshift({ settings, text, answer, time: new Date(), tracks });
   view.history.length = Math.min(view.history.length, MAX_HISTORY);
   renderCompare();
@@ -35,9 +36,12 @@ function restoreEntry(entry) {
   announce("Restored: " + entry.text);
 }
 
-// What differs between two requests, in words.
-function differences(a, b) {
+// What differs between what made two captions, in words.
+function differences(one, other) {
+  const { request: a } = one, { request: b } = other;
   const found = [];
+  if (one.checkpoint_sha256 !== other.checkpoint_sha256)
+    found.push("another checkpoint" + (one.checkpoint === other.checkpoint ? "" : ": " + one.checkpoint + " \u2192 " + other.checkpoint));
   const pairs = (items, name, value) => new Map(items.map((item) => [item[name], item[value]]));
   const compareMaps = (x, y, what, show) => {
     for (const name of new Set([...x.keys(), ...y.keys()]))
@@ -46,12 +50,17 @@ function differences(a, b) {
   };
   const number = (v) => (typeof v === "number" ? String(Math.round(v * 100) / 100) : String(v));
   compareMaps(pairs(a.tags, "text", "weight"), pairs(b.tags, "text", "weight"), "tag ", number);
+  const common = (x, y) => JSON.stringify(x.map((tag) => tag.text).filter((text) => y.some((tag) => tag.text === text)));
+  if (first.tags_ordered && common(a.tags, b.tags) !== common(b.tags, a.tags)) found.push("the order of the tags");
   compareMaps(pairs(a.artists, "name", "share"), pairs(b.artists, "name", "share"), "artist ", number);
   compareMaps(new Map(Object.entries(a.strengths)), new Map(Object.entries(b.strengths)), "strength of ", number);
   compareMaps(new Map(Object.entries(a.decoding || {})), new Map(Object.entries(b.decoding || {})), "", number);
   if (a.seed !== b.seed) found.push("seed: " + a.seed + " \u2192 " + b.seed);
-  const tracks = (request) => request.tracks.map((t) => t.sha256 + t.weight + t.start + t.end).join();
+  const tracks = (request) => JSON.stringify(request.tracks.map((t) => [t.sha256, t.weight, t.start, t.end]));
   if (tracks(a) !== tracks(b)) found.push("the audio");
+  // Tracks' artists count only where no artists are given.
+  const played = (request) => JSON.stringify(rankArtists({ artists: [], tracks: request.tracks }));
+  if (!(a.artists.length && b.artists.length) && played(a) !== played(b)) found.push("the tracks\u2019 artists");
   return found;
 }
 
@@ -79,7 +88,7 @@ function renderCompare() {
   const pieces = [];
   if (!pinned) pieces.push(h("p", { class: "soft" }, "Pin a caption as A, then move a slider: B appears beside it with every changed word marked."));
   else {
-    const changes = answer ? differences(pinned.result.request, answer.result.request) : [];
+    const changes = answer ? differences(pinned.result, answer.result) : [];
     pieces.push(
       h("div", { class: "sides" }, sideCard("A", pinned, answer), answer && sideCard("B", answer, pinned)),
       h("p", { class: "small" }, h("strong", {}, "Changed from A to B: "), changes.length ? changes.join("; ") : "nothing yet"),
