@@ -55,6 +55,24 @@ def test_a_stays_while_b_changes(page, size):
     expect(sides).to_have_count(0)
 
 
+def test_order_artists_and_tracks_are_named_as_changes(page):
+    try_example(page)
+    part(page, "pin").click()
+    expect(page.locator(".why")).to_contain_text("Changed from A to B: nothing yet")
+    page.get_by_label("Artist of piano-waltz.ogg").fill("Clara")
+    wait_done(page)
+    expect(page.locator(".why")).to_contain_text("B: the tracks’ artists")
+    page.get_by_label(re.compile("^Tell the tag .* earlier")).nth(1).click()
+    wait_done(page)
+    expect(page.locator(".why")).to_contain_text("B: the order of the tags; the tracks’ artists")
+    entries = part(page, "history").locator("li")
+    expect(entries).to_have_count(3)
+    entries.nth(1).get_by_role("button", name="Restore").click()
+    expect(page.get_by_label("Artist of piano-waltz.ogg")).to_have_value("Clara")
+    entries.last.get_by_role("button", name="Restore").click()
+    expect(page.get_by_label("Artist of piano-waltz.ogg")).to_have_value("")
+
+
 def test_history_restores_words_and_settings(page):
     add_tag(page, "jazz")
     wait_done(page)
@@ -135,7 +153,7 @@ def test_a_saved_caption_plays_its_own_audio_alone(page, tmp_path):
     path, _ = saved(page, "save-json")
     content = json.loads(path.read_text(encoding="utf-8"))
     trace = content["result"]["trace"]
-    for token in range(len(trace["drop"])):  # much artists in every word; without them it is likelier
+    for token in range(len(trace["drop"])):  # much artists in each word, likelier without
         trace["drop"][token] = [0.0, 0.0, -1.0]
         for layer in trace["shares"]:
             layer[token] = [0.2, 0.1, 0.1, 0.6]
@@ -200,6 +218,14 @@ def test_a_link_restores_the_settings(page, size):
     expect(part(other, "tags")).to_contain_text("blues & <i>soul</i>")
     expect(part(other, "artists")).to_contain_text("Ünï Ködé")
     assert other.get_by_label("Strength of artists").input_value() == "0.5"
+    entered = link[link.index("#") :]
+    set_slider(other, "Strength of artists", 2)
+    wait_done(other)
+    other.evaluate("location.hash = ''")
+    other.evaluate("hash => { location.hash = hash; }", entered)  # as if opened in the same tab
+    expect(other.get_by_label("Strength of artists")).to_have_value("0.5")
+    wait_done(other)
+    assert caption_of(other) == caption
     other.context.close()
 
 

@@ -85,14 +85,26 @@ function renderKeep() {
       h("button", { type: "button", class: "button", "data-id": "copy-link", onclick: () => { by("link").value = link(); copy(link()); } }, "Copy link")));
 }
 
-function openLink() {
+// A link opened in a tab that shows the page already changes the fragment and loads nothing.
+function followLinks() {
+  const follow = () => {
+    if (!element.isConnected) return window.removeEventListener("hashchange", follow);
+    if (!openLink("so the settings stay as they are: copy the whole link.")) return;
+    renderSteer();
+    by("link").value = link();
+    ask(false);
+  };
+  window.addEventListener("hashchange", follow);
+}
+
+function openLink(otherwise = "so the page starts afresh.") {
   const match = /^#s=([\w-]+)$/.exec(location.hash);
   if (!match) return false;
   try {
     applySettings(decodeSettings(match[1]));
     return true;
   } catch {
-    showError("The link's settings could not be read, so the page starts afresh.");
+    showError("The link's settings could not be read, " + otherwise);
     return false;
   }
 }

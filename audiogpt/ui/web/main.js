@@ -147,5 +147,6 @@ startStrip();
 startReading();
 by("pin").addEventListener("click", () => pin(view.answer));
 renderEverything();
+followLinks();
 if (linked && hasInput()) ask(false);
 element.firstElementChild.dataset.ready = "yes";
