@@ -11,7 +11,7 @@ as the search alone, so it is off unless asked for.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from audiogpt.asking import Asking
 from audiogpt.context import Context
-from audiogpt.decoding import Hypotheses, Steering, decode_all
+from audiogpt.decoding import Hypotheses, Steering, decode
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
 from audiogpt.words import all_words
@@ -36,6 +36,9 @@ IN_ORDER = 0.5  # of likeness, what ROUGE-L decides: chosen on held-out training
 Read = Callable[[Sequence[int]], str]
 
 
+Compared = tuple[Hypotheses, list[Hypotheses]]
+
+
 def compare(
     model: AudioGPT,
     context: Context,
@@ -43,8 +46,22 @@ def compare(
     found: Hypotheses,
     *,
     seeds: Sequence[int],
-) -> tuple[Hypotheses, list[Hypotheses]]:
-    """What a search `found` and what it finds for other lengths, and draws to compare them with.
+) -> Compared:
+    """What `comparing` comes to."""
+    steps = comparing(model, context, asking, found, seeds=seeds)
+    return next(compared for compared in steps if compared is not None)
+
+
+def comparing(
+    model: AudioGPT,
+    context: Context,
+    asking: Asking,
+    found: Hypotheses,
+    *,
+    seeds: Sequence[int],
+) -> Iterator[Compared | None]:
+    """What a search `found` and what it finds for other lengths, and draws to compare them with;
+    before that None after each step, so that a caller may stop.
 
     A length that is asked for stays the only one, and so does the usual one where nothing is known
     of lengths. Without `Decoding.consensus`, and for draws, all stays as it was found, and there is
@@ -52,24 +69,37 @@ def compare(
     """
     decoding = asking.decoding
     if not decoding.consensus or decoding.method != "beam":
-        return found, []
+        yield found, []
+        return
+    parts, draws = [found], []
     if asking.lengths is not None and not decoding.target_words:
-        found = widen(model, context, asking, found)
-    return found, draw(model, context, decoding, seeds=seeds, forbidden=asking.forbidden)
+        for more in searches(model, context, asking):
+            if more.done:
+                parts.append(more)
+            yield None
+    for drawn in drawing(model, context, decoding, seeds=seeds, forbidden=asking.forbidden):
+        if drawn.done:
+            draws.append(drawn)
+        yield None
+    yield joined(parts), draws
 
 
-def widen(model: AudioGPT, context: Context, asking: Asking, found: Hypotheses) -> Hypotheses:
-    """What a search `found`, and after that what it finds, with half as many beams, when it is told
-    and steered to write `OTHER_WORDS` more.
+def searches(model: AudioGPT, context: Context, asking: Asking) -> Iterator[Hypotheses]:
+    """The steps of searches with half as many beams, told and steered to write `OTHER_WORDS` more.
 
-    All log-probabilities are those under `context` itself, whatever a search was told.
+    The log-probabilities of what they come to are those under `context`, whatever they were told.
     """
-    parts = [found]
     narrow = replace(asking.decoding, beams=max(1, asking.decoding.beams // 2))
     for more_words in OTHER_WORDS:
         told = model.told(context, asking.told(more_words))
-        more = decode_all(model, told, narrow, steering=asking.steering(more_words))
-        parts.append(replace(more, log_probabilities=log_probabilities(model, context, more)))
+        for more in decode(model, told, narrow, steering=asking.steering(more_words)):
+            if more.done:
+                more = replace(more, log_probabilities=log_probabilities(model, context, more))
+            yield more
+
+
+def joined(parts: Sequence[Hypotheses]) -> Hypotheses:
+    """The hypotheses of several searches for the same items, after one another."""
     length = max(part.tokens.shape[-1] for part in parts)
 
     def padded(values: Tensor) -> Tensor:
@@ -97,15 +127,16 @@ def log_probabilities(model: AudioGPT, context: Context, found: Hypotheses) -> T
     return torch.where(ends.cumsum(-1) - ends > 0, 0.0, torch.stack(rows, 1))
 
 
-def draw(
+def drawing(
     model: AudioGPT,
     context: Context,
     decoding: Decoding,
     *,
     seeds: Sequence[int],
     forbidden: Sequence[Sequence[int]] = (),
-) -> list[Hypotheses]:
-    """`DRAWS` captions per item, as the model writes them by itself: no limit but `max_tokens`.
+) -> Iterator[Hypotheses]:
+    """The steps of `DRAWS` captions per item, in rounds, as the model writes them by itself: no
+    limit but `max_tokens`.
 
     `temperature` and `top_p` are the settings'; one seed per item.
     """
@@ -116,16 +147,14 @@ def draw(
         temperature=decoding.temperature,
         top_p=decoding.top_p,
     )
-    return [
-        decode_all(
+    for turn in range(DRAWS // ROUND):
+        yield from decode(
             model,
             context,
             free,
             seeds=[seed + (turn << 32) for seed in seeds],
             steering=Steering(forbidden=forbidden),
         )
-        for turn in range(DRAWS // ROUND)
-    ]
 
 
 def drawn_texts(draws: Sequence[Hypotheses], item: int, eos: int, read: Read) -> list[str]:

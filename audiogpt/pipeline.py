@@ -18,7 +18,7 @@ from audiogpt.audio.tag_vocabulary import LABELS, contradicts
 from audiogpt.captions import Caption, read_caption
 from audiogpt.checkpoint_parts import load_parts
 from audiogpt.checkpoints import DEFAULT_CHECKPOINT, CheckpointError, default_decoding
-from audiogpt.consensus import compare
+from audiogpt.consensus import compare, comparing
 from audiogpt.context import Context
 from audiogpt.decoding import Hypotheses, decode, decode_all
 from audiogpt.devices import usable_device
@@ -173,7 +173,7 @@ class Captioner:
         asking = self._asking([inputs], decoding)
         context = self._encode([inputs], asking)
         encoded = time.perf_counter()
-        state = None
+        state, partial = None, Partial(title="", description="", tokens=0)
         for state in decode(
             self.model,
             context,
@@ -184,9 +184,17 @@ class Captioner:
             if not state.done:
                 ids = state.ids(0, 0, self.config.eos_token_id)
                 caption = self._read(ids, inputs)
-                yield Partial(title=caption.title, description=caption.description, tokens=len(ids))
+                partial = Partial(
+                    title=caption.title, description=caption.description, tokens=len(ids)
+                )
+                yield partial
         assert state is not None
-        state, draws = compare(self.model, context, asking, state, seeds=[request.seed])
+        draws: Sequence[Hypotheses] = ()
+        for compared in comparing(self.model, context, asking, state, seeds=[request.seed]):
+            if compared is None:
+                yield partial  # a caller may stop while others are looked at
+            else:
+                state, draws = compared
         decoded = time.perf_counter()
         timings = {
             "listen": heard - started,

@@ -10,7 +10,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from audiogpt.consensus import agreement, common_subsequence, draw, likeness
+from audiogpt.consensus import DRAWS, ROUND, agreement, common_subsequence, drawing, likeness
 from audiogpt.decoding import _draw
 from audiogpt.pipeline import Captioner
 from audiogpt.request import Artist, CaptionRequest, Decoding, Tag
@@ -113,6 +113,18 @@ def test_consensus_is_the_same_in_a_batch_and_follows_the_seed(captioner):
     assert first != second  # other draws
 
 
+def test_a_caller_may_stop_at_any_step(captioner):
+    """Consensus takes several times as long as the search, and nobody may be waiting any more."""
+    request = dataclasses.replace(REQUEST, decoding=consenting(captioner))
+    usual = dataclasses.replace(request, decoding=consenting(captioner, consensus=0.0))
+    weighed, plain = (list(captioner.stream(one, trace=False)) for one in (request, usual))
+    last = plain[-2]  # of the search; what follows adds nothing to be shown
+    more = weighed[len(plain) - 1 : -1]
+    assert weighed[: len(plain) - 1] == plain[:-1]
+    assert len(more) > 20 * (2 + DRAWS // ROUND)  # a step for each token of each search
+    assert all(partial == last for partial in more)
+
+
 def test_a_length_that_is_asked_for_stays_the_only_one(captioner):
     decoding = consenting(captioner, target_words=14)
     result = captioner.caption(dataclasses.replace(REQUEST, decoding=decoding), trace=False)
@@ -130,7 +142,8 @@ def test_draws_are_free_but_for_what_is_forbidden(captioner):
         torch.cat(
             [
                 part.tokens.flatten()
-                for part in draw(captioner.model, context, decoding, seeds=[5], **kwargs)
+                for part in drawing(captioner.model, context, decoding, seeds=[5], **kwargs)
+                if part.done
             ]
         )
         for kwargs in ({}, {"forbidden": [artists]})
