@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from audiogpt.request import BRANCH_NAMES, Artist, CaptionRequest, Decoding, Tag, Track
+from audiogpt.words import plain_tag
 
 
 def add_commands(subparsers) -> None:
@@ -149,7 +150,7 @@ def _merged(heard: tuple[Tag, ...], given: list[tuple[str, float]]) -> tuple[Tag
     """Heard tags first; a tag that was given, whatever its case, takes its given weight."""
     tags = {}
     for tag in (*heard, *(Tag(text=text, weight=weight) for text, weight in given)):
-        tags[" ".join(tag.text.lower().split())] = tag
+        tags[plain_tag(tag.text)] = tag
     return tuple(tags.values())
 
 

@@ -105,7 +105,6 @@ def decode(
         eos,
         None if decoding.method == "sample" else InTime(context.batch),
         steering.length is not None,
-        steering.forbidden,
     )
     steps = run(model, context, decoding, seeds, eos, limits, steering)
     while True:

@@ -103,9 +103,9 @@ class Limits:
     """Banned ids (B, V), n-grams of words or tokens said before, too few and too many words.
 
     `in_time` is for hypotheses that compete, those of a beam search; others are never given up.
-    It remembers where there is a limit of words, or the search is `aimed` at a length. `forbidden`
-    are the banned ids of each item that stand for something it lacks, as a second artist: a text
-    that had best go on with one ("mostly by Ada, with a little of") gives way to others.
+    It remembers where there is a limit of words, or the search is `aimed` at a length. A text
+    that had best go on with what its item lacks, as a second artist ("mostly by Ada, with a little
+    of"), gives way to others.
     """
 
     banned: Tensor | None
@@ -114,17 +114,16 @@ class Limits:
     eos: int
     in_time: InTime | None = None
     aimed: bool = False
-    forbidden: Sequence[Sequence[int]] = ()
 
     def forbid(self, log_p: Tensor, tokens: Tensor, finished: Tensor) -> list[Said | None]:
         """Set log_p (N, V) to -inf where a token may not follow `tokens` (N, T).
 
         Returns what the unfinished hypotheses have said, where limits on words need it.
         """
-        if self.in_time is not None:
-            self._drop_calling(log_p, finished)
         if self.banned is not None:
             items, vocabulary = self.banned.shape
+            if self.in_time is not None:
+                self._drop_calling(self.banned, log_p, finished)
             log_p.view(items, -1, vocabulary).masked_fill_(self.banned[:, None], -torch.inf)
         if self.words is not None:
             return self._forbid_words(self.words, log_p, tokens, finished)
@@ -166,18 +165,14 @@ class Limits:
             self._drop_long(log_p, said, self.in_time)
         return said
 
-    def _drop_calling(self, log_p: Tensor, finished: Tensor) -> None:
-        """Give up hypotheses whose likeliest next token stands for something that their item
-        lacks, as long as it has others."""
-        if not any(self.forbidden):
-            return
-        beams = len(log_p) // len(self.forbidden)
-        likeliest = log_p.argmax(-1)
-        for item, lacking in enumerate(self.forbidden):
-            rows = slice(item * beams, (item + 1) * beams)
-            calling = torch.isin(likeliest[rows], torch.tensor(lacking, device=log_p.device))
-            if not bool((calling | finished[rows]).all()):
-                log_p[rows] = log_p[rows].masked_fill(calling[:, None], -torch.inf)
+    def _drop_calling(self, banned: Tensor, log_p: Tensor, finished: Tensor) -> None:
+        """Give up hypotheses whose likeliest next token their item must not contain, as long as it
+        has others."""
+        items = len(banned)
+        calling = banned.gather(1, log_p.argmax(-1).view(items, -1))  # (B, K)
+        others = ~(calling | finished.view(items, -1)).all(1, keepdim=True)
+        gone = (calling & others).view(-1, 1)
+        log_p.masked_fill_(gone, -torch.inf)
 
     def _drop_long(self, log_p: Tensor, said: Sequence[Said | None], in_time: InTime) -> None:
         """Give up hypotheses of too many words, as long as the item has anything else."""

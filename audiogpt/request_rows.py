@@ -17,6 +17,7 @@ from audiogpt.request import BRANCH_NAMES, CaptionRequest, HeardTag, Tag
 from audiogpt.rows import ItemRows, tag_token_ids
 from audiogpt.tags import TagTable
 from audiogpt.tokenizer import CaptionTokenizer
+from audiogpt.words import plain_tag
 
 # The clips that models are trained on have ten segments. More segments share that total weight, so
 # that a long song does not outweigh the null row by its length alone.
@@ -66,9 +67,9 @@ def distinct_tags(tags: Sequence[Tag]) -> list[Tag]:
     the model reads the same tokens of both, and saying a tag twice is not asking for it twice."""
     kept: dict[str, Tag] = {}
     for tag in tags:
-        known = kept.setdefault(" ".join(tag.text.lower().split()), tag)
-        if tag.weight > known.weight:
-            kept[" ".join(tag.text.lower().split())] = dataclasses.replace(known, weight=tag.weight)
+        name = plain_tag(tag.text)
+        known = kept.setdefault(name, tag)
+        kept[name] = dataclasses.replace(known, weight=max(known.weight, tag.weight))
     return list(kept.values())
 
 

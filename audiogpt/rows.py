@@ -11,6 +11,7 @@ import torch
 from audiogpt.config import AudioGPTConfig
 from audiogpt.context import FeatureRows, Rows, TextRows
 from audiogpt.tokenizer import CaptionTokenizer
+from audiogpt.words import plain_tag
 
 MAX_TAG_TOKENS = 16
 
@@ -39,8 +40,7 @@ def tag_token_ids(tokenizer: CaptionTokenizer, text: str) -> list[int]:
 
     The same in training and at run time, so that a caption can copy the tag's tokens.
     """
-    words = " ".join(text.lower().split())
-    return tokenizer.encode(" " + words)[:MAX_TAG_TOKENS]
+    return tokenizer.encode(" " + plain_tag(text))[:MAX_TAG_TOKENS]
 
 
 def collate(

@@ -48,6 +48,11 @@ def fold(word: str) -> str:
     return word.removesuffix("s")
 
 
+def plain_tag(text: str) -> str:
+    """A tag as models read it: lower case, with single spaces."""
+    return " ".join(text.lower().split())
+
+
 def all_words(text: str) -> list[str]:
     """Lower-case words of a text in order, plurals folded; hyphens separate words."""
     return [fold(word) for word in _WORD.findall(text.lower().replace("’", "'"))]

@@ -122,7 +122,7 @@ def test_a_text_that_calls_for_somebody_who_is_not_there_gives_way() -> None:
     def limits(in_time: InTime | None) -> Limits:
         banned = torch.zeros(2, TOKENIZER.vocab_size, dtype=torch.bool)
         banned[:, bob] = True
-        return Limits(banned, Decoding(), None, EOS, in_time, forbidden=([bob], [bob]))
+        return Limits(banned, Decoding(), None, EOS, in_time)
 
     def forbid(in_time: InTime | None, finished: tuple[int, ...] = ()) -> list[bool]:
         """Whether each of two hypotheses of two items may go on."""
