@@ -2,12 +2,13 @@
 
 What a hypothesis is paid is added to its normalised log-probability: `coverage` times the share of
 the tags' content words that its description uses (words count with their tags' weights), minus
-`invention` for each instrument word that no tag names and for each time a sentence says a tag's
-word again. `reranking` computes the same score exactly, from the text; here it steers the search
-token by token: a word of several tokens is paid for piece by piece, and what was paid is taken back
-when it turns out otherwise. Log-probabilities are means over the tokens so far, so the payments
-weigh little in the first words, and more the nearer the end comes. Nothing is paid for a token that
-the model itself finds absurd at its place (`PLAUSIBLE`).
+`invention` for each instrument word that no tag names, for each word that a tag rules out ("no
+percussion"), and for each time a sentence says a tag's word again. What a tag rules out is paid for
+after a negation in the same sentence alone. `reranking` computes the same score exactly, from the
+text; here it steers the search token by token: a word of several tokens is paid for piece by piece,
+and what was paid is taken back when it turns out otherwise. Log-probabilities are means over the
+tokens so far, so the payments weigh little in the first words, and more the nearer the end comes.
+Nothing is paid for a token that the model itself finds absurd at its place (`PLAUSIBLE`).
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from torch import Tensor
 
 from audiogpt.request import Decoding
 from audiogpt.token_words import TokenWords
-from audiogpt.words import INSTRUMENTS, all_words, content_words
+from audiogpt.words import INSTRUMENTS, NEGATIONS, all_words, content_words, denied_words
 
 WeightedTags = Sequence[tuple[str, float]]
 
 PLAUSIBLE = -6.0  # nats: the least log-probability of a token that is paid for
+MANY = 1000  # times that a sentence may say a word
+EVERYWHERE, DENIED, AFFIRMED = 0, 1, -1  # in a sentence, where a word counts
 
 
 def wants_guidance(decoding: Decoding, tags: WeightedTags) -> bool:
@@ -58,14 +61,19 @@ class Guidance:
         self.lengths = torch.ones(B, S, dtype=torch.long)
         self.word = torch.zeros(B, S, dtype=torch.long)
         self.gains = torch.zeros(B, W)
-        self.allowed = torch.full((B, W), 1000)
+        self.allowed = torch.full((B, W), MANY)
+        self.where = torch.full((B, W), EVERYWHERE)
+        self.negation = torch.zeros(B, W, dtype=torch.bool)
         for b, table in enumerate(tables):
             for s, (ids, word) in enumerate(zip(table.spellings, table.word_of, strict=True)):
                 self.spellings[b, s, : len(ids)] = torch.tensor(ids)
                 self.lengths[b, s], self.word[b, s] = len(ids), word
             self.gains[b, : len(table.gains)] = torch.tensor(table.gains)
             self.allowed[b, : len(table.allowed)] = torch.tensor(table.allowed)
-        for name in ("spellings", "lengths", "word", "gains", "allowed"):
+            self.where[b, : len(table.where)] = torch.tensor(table.where)
+            if table.negation is not None:
+                self.negation[b, table.negation] = True
+        for name in ("spellings", "lengths", "word", "gains", "allowed", "where", "negation"):
             setattr(self, name, getattr(self, name).to(device))
         self.continuing, self.stop = (~words.boundary).to(device), words.stop.to(device)  # (V,)
 
@@ -160,7 +168,7 @@ class GuidanceState:
         described = self.described
         if words.description_id is not None:
             described = described | (token == words.description_id)
-        new = done & ~said & described[..., None]
+        new = done & ~said & described[..., None] & self._counts()
         return replace(
             self,
             progress=progress,
@@ -174,6 +182,12 @@ class GuidanceState:
             total=self.total + payments,
         )
 
+    def _counts(self) -> Tensor:
+        """Which words count at this place of the sentence: bool (B, K, W)."""
+        denying = ((self.in_sentence > 0) & self.guidance.negation[:, None]).any(-1, keepdim=True)
+        where = self.guidance.where[:, None]
+        return torch.where(denying, where != AFFIRMED, where != DENIED)
+
     def _candidates(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The next token of each begun spelling and the first of each, or -1, (B, K, S); and of
         all these the worth of the whole word and the share that is then written (B, K, 2 S)."""
@@ -182,7 +196,7 @@ class GuidanceState:
         next_ids = spellings.gather(-1, self.progress[..., None])[..., 0]
         next_ids = torch.where(self.progress > 0, next_ids, -1)
         first = spellings[..., 0]
-        gains = torch.where(self.said, 0.0, guidance.gains[:, None])
+        gains = torch.where(self.said | ~self._counts(), 0.0, guidance.gains[:, None])
         gains = torch.where(self.described[..., None], gains, gains.clamp(max=0))
         again = self.in_sentence >= guidance.allowed[:, None]
         worth = gains - guidance.repeated * again  # (B, K, W)
@@ -203,6 +217,8 @@ class _Item:
         self.word_of: list[int] = []
         self.gains: list[float] = []
         self.allowed: list[int] = []
+        self.where: list[int] = []
+        self.negation: int | None = None  # the word that any negation is
         tags = [(tag, weight) for tag, weight in tags if weight > 0]
         if not wants_guidance(decoding, tags):
             return
@@ -217,16 +233,34 @@ class _Item:
                     forms.setdefault(word, set()).update({surface.strip(".,;:()'\""), word})
                     weights[word] = max(weights.get(word, 0.0), weight)
         total = sum(weights.values())
+        denied = denied_words(tag for tag, _ in tags)
+        if denied:
+            self.negation = 0
+            self._add(words, sorted(NEGATIONS), 0.0)
         for word, weight in weights.items():
-            spelled = {form for form in forms[word] | {word + "s"} if form}
-            self._add(words, sorted(spelled), decoding.coverage * weight / total, times[word])
+            spelled = sorted(form for form in forms[word] | {word + "s"} if form)
+            gain = decoding.coverage * weight / total
+            if word in denied:
+                self._add(words, spelled, gain, times[word], where=DENIED)
+                self._add(words, spelled, -decoding.invention, where=AFFIRMED)
+            else:
+                self._add(words, spelled, gain, times[word])
         given = {word for tag, _ in tags for word in all_words(tag)}
         for instrument in sorted(INSTRUMENTS - given):
-            self._add(words, [instrument, instrument + "s"], -decoding.invention, 1000)
+            self._add(words, [instrument, instrument + "s"], -decoding.invention)
 
-    def _add(self, words: TokenWords, forms: Sequence[str], gain: float, allowed: int) -> None:
+    def _add(
+        self,
+        words: TokenWords,
+        forms: Sequence[str],
+        gain: float,
+        allowed: int = MANY,
+        *,
+        where: int = EVERYWHERE,
+    ) -> None:
         for ids in words.spellings(forms):
             self.spellings.append(ids)
             self.word_of.append(len(self.gains))
         self.gains.append(gain)
         self.allowed.append(allowed)
+        self.where.append(where)

@@ -2,8 +2,9 @@
 
 The score of a hypothesis is its log-probability over length ** length_penalty, plus `coverage`
 times the share of the tags' content words that it uses (words count with their tags' weights),
-minus `invention` for each of its faults: instrument words that no tag names, content words that a
-sentence says again, and tags that another sentence tells again; plus `length` for as many words as
+minus `invention` for each of its faults: instrument words that no tag names, words that a tag rules
+out ("no percussion"), content words that a sentence says again, and tags that another sentence
+tells again; plus `length` for as many words as
 expected, and plus `consensus` for likeness to draws. All 0 leave the beam's own order. `guidance`
 and `length` steer the search by the same score, as far as an unfinished text shows it.
 """
@@ -17,16 +18,28 @@ from collections.abc import Sequence
 import numpy as np
 
 from audiogpt.request import Decoding
-from audiogpt.words import all_words, content_words, instrument_words
+from audiogpt.words import (
+    all_words,
+    content_words,
+    denied_words,
+    instrument_words,
+    split_by_denial,
+)
 
 
 def coverage(text: str, tags: Sequence[tuple[str, float]]) -> float:
-    """Weighted share in [0, 1] of the tags' content words that the text uses."""
+    """Weighted share in [0, 1] of the tags' content words that the text uses.
+
+    Words that the tags rule out count where the text denies them, too.
+    """
     weights: dict[str, float] = {}
     for tag, weight in tags:
         for word in content_words(tag):
             weights[word] = max(weights.get(word, 0.0), weight)
     said = set(all_words(text))
+    if denied := _denied(tags):
+        ruled_out, _ = _said_of(denied, text)
+        said -= denied - ruled_out
     total = sum(weights.values())
     return sum(weight for word, weight in weights.items() if word in said) / total if total else 1.0
 
@@ -35,6 +48,27 @@ def invented(text: str, tags: Sequence[tuple[str, float]]) -> int:
     """Number of distinct instrument words in the text that no tag of positive weight names."""
     given = {word for tag, weight in tags if weight > 0 for word in all_words(tag)}
     return len(instrument_words(text) - given)
+
+
+def contradicted(text: str, tags: Sequence[tuple[str, float]]) -> int:
+    """Number of distinct words that the tags rule out and a sentence says without denying them."""
+    return len(_said_of(_denied(tags), text)[1])
+
+
+def _denied(tags: Sequence[tuple[str, float]]) -> set[str]:
+    return denied_words(tag for tag, weight in tags if weight > 0)
+
+
+def _said_of(words: set[str], text: str) -> tuple[set[str], set[str]]:
+    """Those of the words that the text denies, and those that it affirms."""
+    denied: set[str] = set()
+    affirmed: set[str] = set()
+    if words:
+        for sentence in _sentences(text):
+            after, before = split_by_denial(sentence)
+            denied |= words & after
+            affirmed |= words & before
+    return denied, affirmed
 
 
 def repeated(text: str, tags: Sequence[tuple[str, float]] = ()) -> int:
@@ -80,7 +114,7 @@ def repeats_words(text: str, n: int) -> bool:
 
 def payment(text: str, tags: Sequence[tuple[str, float]], decoding: Decoding) -> float:
     """What a text is paid beyond its normalised log-probability."""
-    faults = invented(text, tags) + repeated(text, tags) + told_again(text, tags)
+    faults = sum(count(text, tags) for count in (invented, contradicted, repeated, told_again))
     return decoding.coverage * coverage(text, tags) - decoding.invention * faults
 
 

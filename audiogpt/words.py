@@ -24,6 +24,11 @@ FUNCTION_WORDS = word_set(
     where which while who whose will with within without would you your"""
 )
 WEAK_WORDS = word_set("song music sound low high medium very")
+NEGATIONS = word_set(
+    """no not non without never neither nor none lack lacking absence absent devoid
+    isn't aren't wasn't doesn't don't"""
+)
+"""Words that deny what follows them in a tag or a sentence."""
 
 INSTRUMENTS = word_set(
     "guitar piano bass drum violin cello viola trumpet trombone saxophone flute clarinet oboe "
@@ -66,6 +71,30 @@ def content_words(text: str) -> set[str]:
 def instrument_words(text: str) -> set[str]:
     """Distinct instrument words of a text."""
     return {word for word in all_words(text) if word in INSTRUMENTS}
+
+
+def denied_words(tags: Iterable[str]) -> set[str]:
+    """Content words that tags rule out ("no percussion") and none gives."""
+    denied: set[str] = set()
+    given: set[str] = set()
+    for tag in tags:
+        ruled_out, affirmed = split_by_denial(tag)
+        wanted = content_words(tag)
+        denied |= ruled_out & wanted
+        given |= affirmed & wanted
+    return denied - given
+
+
+def split_by_denial(sentence: str) -> tuple[set[str], set[str]]:
+    """The words of a sentence or a tag that come after a negation, and those that come before."""
+    after: set[str] = set()
+    before: set[str] = set()
+    words = before
+    for word in all_words(sentence):
+        if word in NEGATIONS:
+            words = after
+        words.add(word)
+    return after, before
 
 
 def share_mentioned(tag: str, words: set[str]) -> float:

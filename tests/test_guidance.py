@@ -25,7 +25,7 @@ TOKENIZER = CaptionTokenizer.from_folder(ROOT / "checkpoints" / "audiogpt-small"
 WORDS = TokenWords(TOKENIZER)
 BEAM = torch.zeros(1, 1, dtype=torch.long)
 LIKELY, CERTAIN = torch.full((1, 1, TOKENIZER.vocab_size), -1.0), torch.zeros(1, 1)
-DECODING = Decoding(coverage=7.5, invention=2.0)  # the weights of the words below add up to 7.5
+DECODING = Decoding(coverage=9.5, invention=2.0)  # the weights of the words below add up to 9.5
 TAGS = [
     ("synth pads", 1.0),
     ("groovy bass line", 0.5),
@@ -33,6 +33,7 @@ TAGS = [
     ("acoustic guitar", 0.3),
     ("vibrant", 0.7),
     ("melancholic", 1.0),
+    ("no voices and percussion", 1.0),
 ]
 VOCABULARY = [
     "synth",
@@ -66,6 +67,15 @@ VOCABULARY = [
     "and",
     "melancholically",
     "xylophones",
+    "voice",
+    "Voices",
+    "voiceover",
+    "percussion",
+    "percussive",
+    "no",
+    "noisy",
+    "without",
+    "isn't",
 ]
 
 
@@ -105,6 +115,10 @@ def test_what_the_search_pays_is_the_score_of_the_text(sentences) -> None:
         ("A guitar and a guitar and a guitar.", 1.0 - 2.0),  # two tags name it
         ("A synthesizer.", -2.0),
         ("Piano and piano.", -2.0),
+        ("There is no percussion.", 1.0),
+        ("A voice.", -2.0),
+        ("A voice without percussion. Then percussion.", -2.0 + 1.0 - 2.0),
+        ("A noisy voice. A noise, no voice.", -2.0 + 1.0),
     ],
 )
 def test_words_are_paid_once_and_not_for_their_beginnings(text, expected) -> None:

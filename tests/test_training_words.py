@@ -7,7 +7,7 @@ import pytest
 
 from audiogpt import words
 from audiogpt.request import Decoding
-from audiogpt.reranking import coverage, invented, repeated, rerank, told_again
+from audiogpt.reranking import contradicted, coverage, invented, repeated, rerank, told_again
 from audiogpt.training.behaviour import mentions
 from audiogpt.training.cider import CiderD
 from audiogpt.training.metrics import faithfulness, form, paired_bootstrap
@@ -123,6 +123,20 @@ def test_reranking_prefers_coverage_and_punishes_invention() -> None:
     assert rerank(twice, [-1.0, -1.2], [8, 4], tags, Decoding(invention=0.5))[0] == [1, 0]
     silent = [(tag, 0.0) for tag, _ in tags]  # weight 0 is as if absent
     assert rerank(texts, sums, lengths, silent, Decoding(invention=5.0))[0] == [0, 2, 1]
+
+
+def test_what_a_tag_rules_out_is_to_be_denied() -> None:
+    denied = words.denied_words(["no percussion instruments", "jazz without vocals", "male voice"])
+    assert denied == {"percussion", "instrument", "vocal"}
+    assert words.denied_words(["no vocals", "soft vocals", "noisy"]) == set()
+    tags = [("no percussion", 1.0), ("piano", 1.0)]
+    texts = ["Percussion plays with the piano.", "There is no percussion. A piano."]
+    assert [coverage(text, tags) for text in texts] == [0.5, 1.0]
+    assert [contradicted(text, tags) for text in texts] == [1, 0]
+    assert contradicted("No percussion. Then percussion.", tags) == 1
+    assert contradicted(texts[0], [("no percussion", 0.0)]) == 0
+    order, _ = rerank(texts, [-1.0, -1.2], [8, 8], tags, Decoding(invention=0.5))
+    assert order == [1, 0]
 
 
 def test_a_tag_that_another_sentence_has_told_is_a_fault() -> None:
