@@ -1,14 +1,15 @@
 """Coverage and invention as terms of the search: beams are paid for the tags' words they use.
 
 What a hypothesis is paid is added to its normalised log-probability: `coverage` times the share of
-the tags' content words that its description uses (words count with their tags' weights), minus
-`invention` for each instrument word that no tag names, for each word that a tag rules out ("no
-percussion"), and for each time a sentence says a tag's word again. What a tag rules out is paid for
-after a negation in the same sentence alone. `reranking` computes the same score exactly, from the
-text; here it steers the search token by token: a word of several tokens is paid for piece by piece,
-and what was paid is taken back when it turns out otherwise. Log-probabilities are means over the
-tokens so far, so the payments weigh little in the first words, and more the nearer the end comes.
-Nothing is paid for a token that the model itself finds absurd at its place (`PLAUSIBLE`).
+the tags' content words that its description uses (words count with their tags' weights), half as
+much for the share of the tags of several words that one sentence tells whole, minus `invention` for
+each instrument word that no tag names, for each word that a tag rules out ("no percussion"), and
+for each time a sentence says a tag's word again. What a tag rules out is paid for after a negation
+in the same sentence alone. `reranking` computes the same score exactly, from the text; here it
+steers the search token by token: a word of several tokens is paid for piece by piece, and what was
+paid is taken back when it turns out otherwise. Log-probabilities are means over the tokens so far,
+so the payments weigh little in the first words, and more the nearer the end comes. Nothing is paid
+for a token that the model itself finds absurd at its place (`PLAUSIBLE`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from audiogpt.request import Decoding
+from audiogpt.reranking import TOGETHER, phrase_weights
 from audiogpt.token_words import TokenWords
 from audiogpt.words import INSTRUMENTS, NEGATIONS, all_words, content_words, denied_words
 
@@ -40,7 +42,8 @@ def wants_guidance(decoding: Decoding, tags: WeightedTags) -> bool:
 class Guidance:
     """What the words of the tags are worth to the hypotheses of B items.
 
-    Letters in shape comments: B items, K hypotheses, S spellings, W words, V vocabulary.
+    Letters in shape comments: B items, K hypotheses, S spellings, W words, P tags of several words,
+    V vocabulary.
     """
 
     def __init__(
@@ -64,6 +67,9 @@ class Guidance:
         self.allowed = torch.full((B, W), MANY)
         self.where = torch.full((B, W), EVERYWHERE)
         self.negation = torch.zeros(B, W, dtype=torch.bool)
+        P = max(1, *(len(table.phrases) for table in tables))
+        self.phrases = torch.zeros(B, P, W, dtype=torch.bool)
+        self.whole = torch.zeros(B, P)
         for b, table in enumerate(tables):
             for s, (ids, word) in enumerate(zip(table.spellings, table.word_of, strict=True)):
                 self.spellings[b, s, : len(ids)] = torch.tensor(ids)
@@ -73,7 +79,13 @@ class Guidance:
             self.where[b, : len(table.where)] = torch.tensor(table.where)
             if table.negation is not None:
                 self.negation[b, table.negation] = True
-        for name in ("spellings", "lengths", "word", "gains", "allowed", "where", "negation"):
+            for p, (members, gain) in enumerate(table.phrases):
+                self.phrases[b, p, members] = True
+                self.whole[b, p] = gain
+        for name in (
+            *("spellings", "lengths", "word", "gains", "allowed", "where", "negation"),
+            *("phrases", "whole"),
+        ):
             setattr(self, name, getattr(self, name).to(device))
         self.continuing, self.stop = (~words.boundary).to(device), words.stop.to(device)  # (V,)
 
@@ -89,6 +101,8 @@ class Guidance:
             in_sentence=torch.zeros(B, 1, W, dtype=torch.long, device=device),
             recent=torch.zeros(B, 1, W, dtype=torch.bool, device=device),
             new=torch.zeros(B, 1, W, dtype=torch.bool, device=device),
+            told=torch.zeros(B, 1, self.whole.shape[1], dtype=torch.bool, device=device),
+            new_told=torch.zeros(B, 1, self.whole.shape[1], dtype=torch.bool, device=device),
             fresh=torch.zeros(B, 1, device=device),
             credit=torch.zeros(B, 1, device=device),
             described=torch.full((B, 1), begun, device=device),
@@ -106,6 +120,8 @@ class GuidanceState:
     in_sentence: Tensor  # (B, K, W): times in the present sentence
     recent: Tensor  # (B, K, W): the words that the last token completed,
     new: Tensor  # (B, K, W): those of them that the text had not before,
+    told: Tensor  # (B, K, P): tags that a sentence has told whole,
+    new_told: Tensor  # (B, K, P): and those of them that the last token completed,
     fresh: Tensor  # (B, K): and what was paid for them; the next token may make others of them
     credit: Tensor  # (B, K): paid in advance for an unfinished word
     described: Tensor  # (B, K): the description has begun
@@ -138,7 +154,7 @@ class GuidanceState:
         """The state of the hypotheses `beam` (B, K')."""
         wide = {
             name: values.gather(1, beam[..., None].expand(-1, -1, values.shape[-1]))
-            for name in ("progress", "said", "in_sentence", "recent", "new")
+            for name in ("progress", "said", "in_sentence", "recent", "new", "told", "new_told")
             for values in [getattr(self, name)]
         }
         narrow = {
@@ -164,18 +180,24 @@ class GuidanceState:
         worth = torch.where(plausible[..., None], worth, worth.clamp(max=0))
         whole = torch.where(share >= 1, worth, 0.0)
         begun = torch.where(share >= 1, 0.0, worth).clamp(min=0).amax(-1)
-        stop = guidance.stop[token][..., None]
-        described = self.described
+        stop, described = guidance.stop[token], self.described
         if words.description_id is not None:
-            described = described | (token == words.description_id)
+            begins_now = token == words.description_id  # and what the title said is another text
+            stop, described = stop | begins_now, described | begins_now
         new = done & ~said & described[..., None] & self._counts()
+        told = self.told & ~(self.new_told & continues[..., None])
+        in_sentence = in_sentence + done.long()
+        lacking = (guidance.phrases[:, None] & (in_sentence == 0)[:, :, None]).any(-1)
+        new_told = ~lacking & ~told & described[..., None] & (guidance.whole > 0)[:, None]
         return replace(
             self,
             progress=progress,
             said=said | new,
-            in_sentence=torch.where(stop, 0, in_sentence + done.long()),
+            in_sentence=torch.where(stop[..., None], 0, in_sentence),
             recent=done,
             new=new,
+            told=told | new_told,
+            new_told=new_told,
             fresh=whole.amax(-1).clamp(min=0) + whole.amin(-1).clamp(max=0),
             credit=torch.where((whole > 0).any(-1), 0.0, begun),
             described=described,
@@ -198,6 +220,11 @@ class GuidanceState:
         first = spellings[..., 0]
         gains = torch.where(self.said | ~self._counts(), 0.0, guidance.gains[:, None])
         gains = torch.where(self.described[..., None], gains, gains.clamp(max=0))
+        # A tag's last word in a sentence that has its others is worth the whole tag, too.
+        absent = guidance.phrases[:, None] & (self.in_sentence == 0)[:, :, None]  # (B, K, P, W)
+        last = absent & (absent.sum(-1, keepdim=True) == 1) & ~self.told[..., None]
+        whole = (last * guidance.whole[:, None, :, None]).sum(2)  # (B, K, W)
+        gains = gains + torch.where(self.described[..., None], whole, 0.0)
         again = self.in_sentence >= guidance.allowed[:, None]
         worth = gains - guidance.repeated * again  # (B, K, W)
         value = worth.gather(-1, guidance.word[:, None].expand_as(first))
@@ -218,6 +245,7 @@ class _Item:
         self.gains: list[float] = []
         self.allowed: list[int] = []
         self.where: list[int] = []
+        self.phrases: list[tuple[list[int], float]] = []  # places of a tag's words, and their gain
         self.negation: int | None = None  # the word that any negation is
         tags = [(tag, weight) for tag, weight in tags if weight > 0]
         if not wants_guidance(decoding, tags):
@@ -237,7 +265,9 @@ class _Item:
         if denied:
             self.negation = 0
             self._add(words, sorted(NEGATIONS), 0.0)
+        columns: dict[str, int] = {}
         for word, weight in weights.items():
+            columns[word] = len(self.gains)
             spelled = sorted(form for form in forms[word] | {word + "s"} if form)
             gain = decoding.coverage * weight / total
             if word in denied:
@@ -245,6 +275,10 @@ class _Item:
                 self._add(words, spelled, -decoding.invention, where=AFFIRMED)
             else:
                 self._add(words, spelled, gain, times[word])
+        phrases = phrase_weights(tags)
+        for phrase, weight in phrases.items():
+            gain = TOGETHER * decoding.coverage * weight / sum(phrases.values())
+            self.phrases.append(([columns[word] for word in sorted(phrase)], gain))
         given = {word for tag, _ in tags for word in all_words(tag)}
         for instrument in sorted(INSTRUMENTS - given):
             self._add(words, [instrument, instrument + "s"], -decoding.invention)

@@ -1,12 +1,13 @@
 """Order beam hypotheses by what they say of the tags: coverage as a decoding term, exactly.
 
 The score of a hypothesis is its log-probability over length ** length_penalty, plus `coverage`
-times the share of the tags' content words that it uses (words count with their tags' weights),
-minus `invention` for each of its faults: instrument words that no tag names, words that a tag rules
-out ("no percussion"), content words that a sentence says again, and tags that another sentence
-tells again; plus `length` for as many words as
-expected, and plus `consensus` for likeness to draws. All 0 leave the beam's own order. `guidance`
-and `length` steer the search by the same score, as far as an unfinished text shows it.
+times the share of the tags' content words that it uses (words count with their tags' weights) and
+half as much for the share of the longer tags that it tells whole, minus `invention` for each of its
+faults: instrument words that no tag names, words that a tag rules out ("no percussion"), content
+words that a sentence says again, and tags that another sentence tells again; plus `length` for as
+many words as expected, and plus `consensus` for likeness to draws. All 0 leave the beam's own
+order. `guidance` and `length` steer the search by the same score, as far as an unfinished text
+shows it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from audiogpt.words import (
     split_by_denial,
 )
 
+TOGETHER = 0.5
+"""What the share of the tags told whole is worth, against that of their words."""
+
 
 def coverage(text: str, tags: Sequence[tuple[str, float]]) -> float:
     """Weighted share in [0, 1] of the tags' content words that the text uses.
@@ -42,6 +46,32 @@ def coverage(text: str, tags: Sequence[tuple[str, float]]) -> float:
         said -= denied - ruled_out
     total = sum(weights.values())
     return sum(weight for word, weight in weights.items() if word in said) / total if total else 1.0
+
+
+def together(text: str, tags: Sequence[tuple[str, float]]) -> float:
+    """Weighted share in [0, 1] of the tags of two content words or more that one sentence tells
+    whole: of a soft piano and a loud bass, not "a loud piano and a soft bass. A bass".
+
+    Tags that rule something out do not count, nor does anything where there are none: 0.
+    """
+    phrases = phrase_weights(tags)
+    total = sum(phrases.values())
+    if not total:
+        return 0.0
+    sentences = [set(all_words(sentence)) for sentence in _sentences(text)]
+    told = (w for phrase, w in phrases.items() if any(phrase <= words for words in sentences))
+    return sum(told) / total
+
+
+def phrase_weights(tags: Sequence[tuple[str, float]]) -> dict[frozenset[str], float]:
+    """The content words of each tag that has two or more and rules nothing out, with its weight."""
+    denied = _denied(tags)
+    phrases: dict[frozenset[str], float] = {}
+    for tag, weight in tags:
+        phrase = frozenset(content_words(tag))
+        if weight > 0 and len(phrase) > 1 and not phrase & denied:
+            phrases[phrase] = max(weight, phrases.get(phrase, 0.0))
+    return phrases
 
 
 def invented(text: str, tags: Sequence[tuple[str, float]]) -> int:
@@ -115,7 +145,8 @@ def repeats_words(text: str, n: int) -> bool:
 def payment(text: str, tags: Sequence[tuple[str, float]], decoding: Decoding) -> float:
     """What a text is paid beyond its normalised log-probability."""
     faults = sum(count(text, tags) for count in (invented, contradicted, repeated, told_again))
-    return decoding.coverage * coverage(text, tags) - decoding.invention * faults
+    used = coverage(text, tags) + TOGETHER * together(text, tags)
+    return decoding.coverage * used - decoding.invention * faults
 
 
 def rerank(

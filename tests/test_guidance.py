@@ -79,10 +79,10 @@ VOCABULARY = [
 ]
 
 
-def paid(text: str, tags=TAGS, decoding=DECODING) -> float:
+def paid(text: str, tags=TAGS, decoding=DECODING, title="Song") -> float:
     """What the search pays for a text, token by token, and that it foretells each payment."""
     state = Guidance(WORDS, [tags], decoding).start()
-    for token in [*TOKENIZER.encode(f"<title> Song <description> {text}"), TOKENIZER.eos_id]:
+    for token in [*TOKENIZER.encode(f"<title> {title} <description> {text}"), TOKENIZER.eos_id]:
         payments = state.payments(LIKELY)
         assert payments.shape == (1, 1, TOKENIZER.vocab_size)
         state = state.advance(BEAM, torch.tensor([[token]]), payments[:, :, token], CERTAIN)
@@ -123,6 +123,12 @@ def test_what_the_search_pays_is_the_score_of_the_text(sentences) -> None:
 )
 def test_words_are_paid_once_and_not_for_their_beginnings(text, expected) -> None:
     assert paid(text) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_description_may_say_what_the_title_says() -> None:
+    text = "A vibrant song with synth pads."
+    for title in ("Vibrant Song", "Synth Guitar", "Vibrant Pads"):
+        assert paid(text, title=title) == pytest.approx(payment(text, TAGS, DECODING), abs=1e-4)
 
 
 def test_nothing_is_paid_in_the_title_or_for_tags_of_weight_zero() -> None:

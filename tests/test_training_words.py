@@ -7,7 +7,16 @@ import pytest
 
 from audiogpt import words
 from audiogpt.request import Decoding
-from audiogpt.reranking import contradicted, coverage, invented, repeated, rerank, told_again
+from audiogpt.reranking import (
+    TOGETHER,
+    contradicted,
+    coverage,
+    invented,
+    repeated,
+    rerank,
+    together,
+    told_again,
+)
 from audiogpt.training.behaviour import mentions
 from audiogpt.training.cider import CiderD
 from audiogpt.training.metrics import faithfulness, form, paired_bootstrap
@@ -46,6 +55,13 @@ def test_faithfulness_averages_rows_but_pools_instruments() -> None:
     measured = faithfulness(["guitar and piano", "drums"], [["guitar"], ["violin", "drums"]])
     assert measured["tag words used"] == pytest.approx(75.0)
     assert measured["instruments supported"] == pytest.approx(100 * 2 / 3)
+    given = [["soft piano", "no drums", "no voices"], ["loud bass", "calm"]]
+    measured = faithfulness(["A soft piano. No voices, drums.", "A voice. A calm bass."], given)
+    assert measured["tags told whole"] == pytest.approx(50.0)
+    assert measured["denials kept"] == pytest.approx(100.0)
+    measured = faithfulness(["A soft voice. Drums.", "A loud bass."], given)
+    assert measured["tags told whole"] == pytest.approx(50.0)
+    assert measured["denials kept"] == pytest.approx(0.0)
 
 
 def test_form_finds_repetition_cut_endings_and_known_captions() -> None:
@@ -111,9 +127,12 @@ def test_reranking_prefers_coverage_and_punishes_invention() -> None:
     assert rerank(texts, sums, lengths, tags, Decoding())[0] == [0, 2, 1]
     order, scores = rerank(texts, sums, lengths, tags, Decoding(coverage=5.0))
     assert order == [1, 2, 0]
-    assert scores == pytest.approx([-10.0, -12.0 + 5.0 * 2 / 2.5, -11.0 + 5.0 / 2.5])
+    whole = TOGETHER * together(texts[1], tags)
+    assert whole == TOGETHER
+    expected = [-10.0, -12.0 + 5.0 * (2 / 2.5 + whole), -11.0 + 5.0 / 2.5]
+    assert scores == pytest.approx(expected)
     per_token = Decoding(coverage=0.5, length_penalty=1.0)
-    assert rerank(texts, sums, [10, 20, 10], tags, per_token)[1][1] == pytest.approx(-0.6 + 0.4)
+    assert rerank(texts, sums, [10, 20, 10], tags, per_token)[1][1] == pytest.approx(-0.6 + 0.65)
     assert rerank(texts, sums, lengths, tags, Decoding(invention=5.0))[0][0] == 1
     assert repeated("a synth, drums and a synth. A synth, and the same song in a song.") == 1
     two = [("electric guitar", 1.0), ("acoustic guitar", 1.0)]
@@ -123,6 +142,14 @@ def test_reranking_prefers_coverage_and_punishes_invention() -> None:
     assert rerank(twice, [-1.0, -1.2], [8, 4], tags, Decoding(invention=0.5))[0] == [1, 0]
     silent = [(tag, 0.0) for tag, _ in tags]  # weight 0 is as if absent
     assert rerank(texts, sums, lengths, silent, Decoding(invention=5.0))[0] == [0, 2, 1]
+
+
+def test_tags_of_several_words_are_told_whole_or_not() -> None:
+    tags = [("soft piano", 1.0), ("loud bass", 0.5), ("calm", 1.0), ("no loud drums", 1.0)]
+    assert together("A loud bass and a soft piano.", tags) == 1.0
+    assert together("A soft bass. A loud piano.", tags) == 0.0
+    assert together("A piano, soft. A calm bass.", tags) == pytest.approx(1 / 1.5)
+    assert together("A calm song.", tags[2:]) == 0.0
 
 
 def test_what_a_tag_rules_out_is_to_be_denied() -> None:

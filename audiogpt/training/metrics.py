@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from audiogpt.reranking import repeats_words
-from audiogpt.words import all_words, instruments_supported, tag_words_used
+from audiogpt.reranking import contradicted, phrase_weights, repeats_words, together
+from audiogpt.words import all_words, denied_words, instruments_supported, tag_words_used
 
 OVERLAP = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 
@@ -68,16 +68,25 @@ def overlap_scores(predictions: Sequence[str], references: Sequence[str]) -> Ove
 
 
 def faithfulness(predictions: Sequence[str], tags: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Tag words used and instruments supported, in percent (definitions: `words`)."""
-    used, supported, named = [], 0, 0
+    """In percent: tag words used and instruments supported (definitions: `words`); of the tags of
+    several words the share that a sentence tells whole, averaged over rows; and of the words that
+    tags rule out the share that the caption does not say all the same. Measures that nothing is
+    counted for are nan."""
+    used, whole, supported, named, denied, said = [], [], 0, 0, 0, 0
     for prediction, given in zip(predictions, tags, strict=True):
         if (share := tag_words_used(given, prediction)) is not None:
             used.append(share)
         right, all_of_them = instruments_supported(given, prediction)
         supported, named = supported + right, named + all_of_them
+        even = [(tag, 1.0) for tag in given]
+        if phrase_weights(even):
+            whole.append(together(prediction, even))
+        denied, said = denied + len(denied_words(given)), said + contradicted(prediction, even)
     return {
         "tag words used": 100 * statistics.fmean(used) if used else float("nan"),
         "instruments supported": 100 * supported / named if named else float("nan"),
+        "tags told whole": 100 * statistics.fmean(whole) if whole else float("nan"),
+        "denials kept": 100 * (1 - said / denied) if denied else float("nan"),
     }
 
 
