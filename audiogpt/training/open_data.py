@@ -29,7 +29,13 @@ from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.options import OpenDataOptions, PolishOptions
 from audiogpt.training.pairs import Pair
 from audiogpt.training.sources import Sources, read_sources
-from audiogpt.training.teachers import Teachers, adopt, freeze_all_but, go_back
+from audiogpt.training.teachers import (
+    Teachers,
+    adopt,
+    check_vocabulary,
+    freeze_all_but,
+    go_back,
+)
 from audiogpt.training.titles import compose_title
 from audiogpt.training.trainer import (
     CaptionTrainer,
@@ -83,6 +89,7 @@ def train_open_data(options: OpenDataOptions) -> Path:
     embeddings = {} if options.tags_only else read_embeddings(options, width=width)
     resumed = take_folder(options)
     tokenizer = _tokenizer(sources, options, resumed=resumed is not None)
+    check_vocabulary([*filter(None, [options.start]), *options.teachers], tokenizer)
     model = AudioGPT(make_config(options, tokenizer))
     if options.start:
         adopt(model, from_pretrained(options.start))

@@ -7,14 +7,15 @@ target than the one text that a data set of two and a half thousand captions has
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from audiogpt.checkpoints import from_pretrained
+from audiogpt.checkpoints import from_pretrained, resolve
 from audiogpt.model import AudioGPT
+from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.collate import RowTensors, as_rows
 
 PER_BRANCH = (".cross_attn.", ".branch_gate.")
@@ -56,6 +57,19 @@ class Teachers:
             total = p if total is None else total + p
         assert total is not None
         return total / len(self.models), known
+
+
+def check_vocabulary(folders: Iterable[str | Path], tokenizer: CaptionTokenizer) -> None:
+    """Raise ValueError for checkpoint folders whose tokens have other ids than the tokenizer's:
+    their weights would be read as those of other words, and nothing else would tell."""
+    ours = tokenizer.tokenizer.get_vocab(with_added_tokens=True)
+    for folder in folders:
+        theirs = CaptionTokenizer.from_folder(resolve(folder)).tokenizer
+        if theirs.get_vocab(with_added_tokens=True) != ours:
+            raise ValueError(
+                f"{folder} has another vocabulary than this run: give --vocabulary_of the "
+                "checkpoint whose vocabulary --start and all --teachers have."
+            )
 
 
 def freeze_all_but(model: AudioGPT, branch: str) -> None:
