@@ -25,6 +25,7 @@ from audiogpt.captions import DELIMITER, FORMATTINGS, split_caption
 from audiogpt.playntell.english import preprocess
 
 SPLITS = ("train", "val", "test")
+READ = ("captions_*.json", "splits/*.json", "playlist2*.json")  # files of either form
 
 
 @dataclass(frozen=True, kw_only=True)
