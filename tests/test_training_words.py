@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import re
+
 import numpy as np
 import pytest
 
@@ -9,7 +12,7 @@ from audiogpt import words
 from audiogpt.request import Decoding
 from audiogpt.reranking import contradicted, coverage, invented, repeated, rerank, told_again
 from audiogpt.training.behaviour import mentions
-from audiogpt.training.cider import CiderD
+from audiogpt.training.cider import CiderD, simple_words
 from audiogpt.training.metrics import faithfulness, form, paired_bootstrap
 
 
@@ -149,3 +152,18 @@ def test_a_tag_that_another_sentence_has_told_is_a_fault() -> None:
     assert told_again("A slow tempo. It is slow and soft, a tempo to sleep.", both) == 0
     once = "The tempo is slow. A piano."
     assert rerank([again, once], [-1.0, -1.2], [8, 4], slow, Decoding(invention=0.5))[0] == [1, 0]
+
+
+def test_words_are_of_any_script_and_of_english_as_ever() -> None:
+    dice = random.Random(0)
+    letters = [chr(code) for code in range(128)] + list("aeionrst' -&" * 9)
+    for _ in range(2000):
+        text = "".join(dice.choices(letters, k=40))
+        lower = text.lower()
+        before = re.findall(r"[a-z0-9&]+(?:'[a-z]+)?", lower)
+        assert words.all_words(text) == [words.fold(word) for word in before]
+        assert simple_words(text) == re.findall(r"[a-z0-9&]+(?:['-][a-z0-9]+)*", lower)
+    song = "Летняя музыка для сна, тихая"
+    assert words.all_words("Été à la_plage") == ["été", "à", "la", "plage"]
+    assert words.tag_words_used(["тихая"], song) == 1.0
+    assert CiderD([[song], ["тяжёлый рок"]]).score(song, [song]) == pytest.approx(10.0)
