@@ -7,11 +7,12 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 from audiogpt import words
 from audiogpt.request import Decoding
 from audiogpt.reranking import contradicted, coverage, invented, repeated, rerank, told_again
-from audiogpt.training.behaviour import mentions
+from audiogpt.training.behaviour import mentions, reciprocal_rank
 from audiogpt.training.cider import CiderD, simple_words
 from audiogpt.training.metrics import faithfulness, form, paired_bootstrap
 
@@ -167,3 +168,9 @@ def test_words_are_of_any_script_and_of_english_as_ever() -> None:
     assert words.all_words("Été à la_plage") == ["été", "à", "la", "plage"]
     assert words.tag_words_used(["тихая"], song) == 1.0
     assert CiderD([[song], ["тяжёлый рок"]]).score(song, [song]) == pytest.approx(10.0)
+
+
+def test_a_rank_among_equals_is_that_of_a_random_order() -> None:
+    assert reciprocal_rank(torch.tensor([1.0, 3.0, 2.0]), 2) == 1 / 2
+    assert reciprocal_rank(torch.zeros(4), 1) == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
+    assert reciprocal_rank(torch.tensor([1.0, 0.0, 0.0]), 2) == pytest.approx((1 / 2 + 1 / 3) / 2)
