@@ -82,7 +82,6 @@ class Prediction:
 
     prediction: str
     ground_truth: str
-    title: str
     tags: tuple[str, ...]
 
 
@@ -131,7 +130,6 @@ def predict(options: EvaluationOptions) -> list[Prediction]:
             if whole
             else caption.description,
             ground_truth=truth,
-            title=caption.title,
             tags=tags,
         )
         for (truth, tags), caption in zip(
