@@ -13,13 +13,19 @@ import numpy as np
 from tqdm import tqdm
 
 from audiogpt.checkpoint_parts import load_tag_table, load_tokenizer
-from audiogpt.checkpoints import default_decoding, from_pretrained, read_lengths, resolve
+from audiogpt.checkpoints import (
+    default_decoding,
+    from_pretrained,
+    read_config,
+    read_lengths,
+    resolve,
+)
 from audiogpt.config import AudioGPTConfig
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
 from audiogpt.tags import TagTable
 from audiogpt.tokenizer import CaptionTokenizer
-from audiogpt.training.annotations import is_playlists, read_annotations
+from audiogpt.training.annotations import formatted, is_playlists, read_annotations
 from audiogpt.training.captioning import write_captions
 from audiogpt.training.dataset import Example, make_example
 from audiogpt.training.embeddings import embed_clips, load_embeddings
@@ -239,13 +245,14 @@ def _examples(
 
 
 def training_captions(options: EvaluationOptions) -> list[str]:
-    """The descriptions of the same data set's training rows, as written and as trained on."""
+    """The descriptions of the same data set's training rows, as written and as trained on; of
+    playlists, the captions in the checkpoint's formatting."""
     if not options.has_texts:
         return []
     if options.dataset == "playlists":
-        return [
-            spoken(c) for item in read_annotations(options.data)["train"] for c in item.captions
-        ]
+        formatting = read_config(resolve(options.checkpoint)).formatting
+        items = read_annotations(options.data)["train"]
+        return [spoken(formatted(c, formatting)) for item in items for c in item.captions]
     read = read_musiccaps if options.dataset == "musiccaps" else read_incompetech
     pairs = read(options.data, "train")
     cut = [" ".join(fit_length(pair.sentences)) for pair in pairs]  # as training shows long ones
