@@ -136,6 +136,11 @@ def _evaluate(options: argparse.Namespace) -> int:
         limit=options.limit,
         batch_size=options.batch_size,
     )
+    if not settings.has_texts and (options.bertscore or options.compare):
+        raise ValueError(
+            f"The {settings.dataset} have no texts to compare with: leave out --bertscore and "
+            "--compare."
+        )
     others = evaluation.read_predictions(options.compare) if options.compare else []
     if settings.has_texts:  # what scoring lacks is told of before the captions are written
         overlap_scores(["a"], ["a"])

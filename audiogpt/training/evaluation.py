@@ -120,6 +120,8 @@ def predict(options: EvaluationOptions) -> list[Prediction]:
         rows = read_rows(options)
         examples = _examples(rows, tokenizer, options, model.config)
         told = [(reference(row), row.tags) for row in rows]
+    if not told:
+        raise ValueError(f"{options.data} has no rows in the split {options.split!r}.")
     written = write_captions(
         model,
         tokenizer,
@@ -211,7 +213,11 @@ class Evaluation:
 
 
 def evaluate(predictions: Sequence[Prediction], known: Sequence[str] = ()) -> Evaluation:
-    """Score predictions; `known` are the training captions, for the share of novel ones."""
+    """Score predictions; `known` are the training captions, for the share of novel ones.
+
+    Raises ValueError where there is nothing to score."""
+    if not predictions:
+        raise ValueError("Scoring needs at least one prediction.")
     texts, tags = [p.prediction for p in predictions], [p.tags for p in predictions]
     truths = [p.ground_truth for p in predictions]
     return Evaluation(
