@@ -84,7 +84,7 @@ def _add_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
         choices=("tags", "audio", "both"),
         help="what captions are written from (default: tags; playlists: both, and their artists)",
     )
-    parser.add_argument("--embeddings", type=Path, help=".npz of prepare-data, to save time")
+    parser.add_argument("--embeddings", type=Path, help=".npz of prepare-data, or its folder")
     parser.add_argument("--features", type=Path, help="playlists: HDF5 of their tracks and tags")
     parser.add_argument("--bertscore", type=Path, help="folder of an encoder: adds BERTScore")
     parser.add_argument("--bertscore_layer", type=int, help="its hidden layer (default: the last)")

@@ -78,7 +78,7 @@ def polish_open_data(options: PolishOptions) -> Path:
     count = options.steps * options.batch_size * arguments.world_size
     embeddings: dict[str, np.ndarray] = {}
     if "audio" in model.config.branch_names:
-        embeddings = read_embeddings(options, width=model.config.branch("audio").width)
+        embeddings = read_embeddings(options, sources, width=model.config.branch("audio").width)
     ordinary = ScheduledViews(
         sources,
         tokenizer,
