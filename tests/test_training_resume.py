@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import tiny_config, tiny_model
 from safetensors.torch import load_file
 from training_data import open_options, write_musiccaps
 
+from audiogpt.checkpoints import save_pretrained
+from audiogpt.config import BranchConfig
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.dataset import ScheduledViews
 from audiogpt.training.open_data import train_open_data
@@ -145,6 +148,31 @@ def test_polishing_goes_on_only_as_it_began(caps: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="begun with other checkpoint, seed:"):
         polish_open_data(replace(options, resume=True, checkpoint=other, seed=8))
     assert torch.equal(_written(polish_open_data(replace(options, resume=True))), done)
+
+
+def test_polishing_draws_what_the_checkpoint_can_read(
+    caps: Path, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "heard.json").write_text('{"clip.ogg": [["rock", 0.5]]}')
+    asked: dict = {}
+
+    def read(**settings):
+        asked.update(settings)
+        raise Stop
+
+    monkeypatch.setattr("audiogpt.training.polish.read_sources", read)
+    deaf = save_pretrained(
+        tiny_model(tiny_config(branches=(BranchConfig.text("tags", 16),))), tmp_path / "deaf"
+    )
+    shutil.copy(tiny_checkpoint / "tokenizer.json", deaf)
+    for start, tags_only in ((tiny_checkpoint, False), (deaf, True)):
+        options = PolishOptions(
+            checkpoint=start, musiccaps=caps, output=tmp_path / "run", embeddings=tmp_path
+        )
+        with pytest.raises(Stop):
+            polish_open_data(options)
+        assert asked["tags_only"] == tags_only  # no artists for one that cannot be told of any
+        assert asked["heard"] == {"clip.ogg": [("rock", 0.5)]}
 
 
 def test_what_a_run_learns_from_speaks_its_tokens(
