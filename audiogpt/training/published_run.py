@@ -173,7 +173,7 @@ def _prepare(options: PublishedOptions, *, kept: Path | None = None) -> Prepared
     held = told["val"]
     validation = Validation(
         tokenizer,
-        [Pair(key=item.key, source="annotations", sentences=(), tags=()) for item in held],
+        [Pair(key=item.key, source="annotations", sentences=(), tags=item.tags) for item in held],
         ItemExamples(
             [replace(item, captions=item.captions[:1]) for item in held], split="val", **settings
         ),
