@@ -46,7 +46,10 @@ def test_a_model_adopts_what_another_has_and_keeps_the_rest(fusion: str) -> None
     assert torch.equal(after[queries][0], before[queries][0])
     assert torch.equal(after[queries][1], source.state_dict()[queries][0])
     with pytest.raises(ValueError, match="shape"):
-        adopt(model, tiny_model(tiny_config(n_embd=32)))
+        adopt(model, tiny_model(tiny_config(fusion=fusion, n_embd=32)))
+    for other in ({"n_layer": 1}, {"n_layer": 3}, {"encoder_layer": 1}):
+        with pytest.raises(ValueError, match=f"The start has {next(iter(other))}"):
+            adopt(model, tiny_model(tiny_config(**{"fusion": fusion, **other})))
 
 
 def test_targets_are_the_teachers_where_they_see_everything() -> None:

@@ -111,6 +111,12 @@ def adopt(model: AudioGPT, source: AudioGPT) -> None:
     fresh (branches, controls), and so do branches of features that read another embedding there.
     Raises ValueError where a shape does not fit."""
     mine, theirs = model.config, source.config
+    for name in ("n_layer", "encoder_layer", "fusion", "srau", "null_rows"):
+        here, there = getattr(mine, name), getattr(theirs, name)
+        if here != there:
+            raise ValueError(
+                f"The start has {name} {there}, but the model {here}: make them alike."
+            )
     shared = [
         branch.name
         for branch in mine.branches
