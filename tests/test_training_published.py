@@ -82,6 +82,7 @@ def test_playlist_feature_and_percentage_do_what_they_say(data: Path, tmp_path: 
         ("gpt_model_type", "bert", "gpt_model_type"),
         ("optimizer_type", "sgd", "optimizer_type"),
         ("train_percentage", 0.0, "train_percentage"),
+        ("patience", -1, "patience"),
     ],
 )
 def test_wrong_switches_are_refused(data: Path, tmp_path: Path, name, value, message) -> None:

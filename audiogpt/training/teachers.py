@@ -109,7 +109,7 @@ def go_back(model: AudioGPT, source: AudioGPT, share: float) -> None:
 def adopt(model: AudioGPT, source: AudioGPT) -> None:
     """Copy the weights of a model of the same size, branches by name. What `source` lacks stays
     fresh (branches, controls), and so do branches of features that read another embedding there.
-    Raises ValueError where a shape does not fit."""
+    Raises ValueError where the parts or a shape do not fit."""
     mine, theirs = model.config, source.config
     for name in ("n_layer", "encoder_layer", "fusion", "srau", "null_rows"):
         here, there = getattr(mine, name), getattr(theirs, name)
