@@ -142,7 +142,7 @@ def test_rows_are_those_of_the_pipeline_where_tags_are_vectors_and_tracks_one_ro
 def test_there_must_be_something_to_score(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(evaluation, "read_rows", lambda _: [])
     monkeypatch.setattr(
-        evaluation, "write_captions", lambda *_: pytest.fail("captions were written")
+        evaluation, "write_captions", lambda *_, **__: pytest.fail("captions were written")
     )
     with pytest.raises(ValueError, match="no rows in the split 'test'"):
         evaluation.predict(replace(incompetech(), checkpoint="audiogpt-small"))
