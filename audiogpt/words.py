@@ -38,7 +38,7 @@ INSTRUMENTS = word_set(
     "bell theremin"
 )
 
-_WORD = re.compile(r"[a-z0-9&]+(?:'[a-z]+)?")
+_WORD = re.compile(r"(?:[^\W_]|&)+(?:'[^\W\d_]+)?")  # letters and digits of any script
 _UNFOLDED = word_set("bass brass blues jazz bus class gas plus various series news chaos")
 
 
@@ -59,7 +59,8 @@ def plain_tag(text: str) -> str:
 
 
 def all_words(text: str) -> list[str]:
-    """Lower-case words of a text in order, plurals folded; hyphens separate words."""
+    """Lower-case words of a text in order, plurals folded; hyphens separate words. In languages
+    that do not part words by spaces, runs of letters."""
     return [fold(word) for word in _WORD.findall(text.lower().replace("’", "'"))]
 
 

@@ -71,6 +71,20 @@ def test_a_csv_that_cannot_be_read_is_told_in_one_sentence(tmp_path: Path) -> No
             read_musiccaps(path, "train")
 
 
+def test_an_aspect_list_that_is_none_is_named(tmp_path: Path) -> None:
+    caps = write_musiccaps(tmp_path / "caps.csv", rows=8)
+    names = caps.read_text().splitlines()[0]
+    for broken in ("['rock'", "5", "[5]", ""):
+        caps.write_text(f'{names}\nrow0,"{broken}",A song,True\n')
+        with pytest.raises(ValueError, match="The aspect_list of row0 must be a list"):
+            read_musiccaps(caps, "test")
+
+
+def test_a_file_with_no_more_than_validation_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no training rows beside the 150"):
+        read_sources(musiccaps=write_musiccaps(tmp_path / "caps.csv", rows=160))
+
+
 def test_grooves_have_no_texts_to_score_against(tmp_path: Path, capsys) -> None:
     row = {"file": "0001.ogg", "style": "polka", "instruments": ["accordion"], "bpm": 120}
     held = next(n for n in map(str, range(100)) if random.Random(n).random() < HELD_OUT_SHARE)

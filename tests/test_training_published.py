@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,6 +82,7 @@ def test_playlist_feature_and_percentage_do_what_they_say(data: Path, tmp_path: 
         ("gpt_model_type", "bert", "gpt_model_type"),
         ("optimizer_type", "sgd", "optimizer_type"),
         ("train_percentage", 0.0, "train_percentage"),
+        ("patience", -1, "patience"),
     ],
 )
 def test_wrong_switches_are_refused(data: Path, tmp_path: Path, name, value, message) -> None:
@@ -271,6 +273,27 @@ def test_bertscore_matches_tokens_both_ways(tmp_path: Path) -> None:
         bert_scores(texts, truth, encoder, layer=3)
     with pytest.raises(ValueError, match=r"no config\.json"):
         bert_scores(texts, truth, tmp_path)
+
+
+def test_annotations_of_another_form_are_named(tmp_path: Path) -> None:
+    (tmp_path / "splits").mkdir()
+    for wrong in (5, {"1": "a"}, [{"playlist_id": 1, "caption": 123}], [3]):
+        (tmp_path / "splits" / "train.json").write_text(json.dumps(wrong))
+        with pytest.raises(ValueError, match=r"train\.json.* caption"):
+            read_annotations(tmp_path)
+
+
+def test_faithfulness_is_measured_where_tags_have_names(data: Path, tmp_path: Path) -> None:
+    options = published_options(tmp_path, data)
+    prepared = _prepare(options)
+    tags = [pair.tags for pair in prepared.validation.pairs]
+    items = read_annotations(options.annotation_folder)["val"]
+    assert tags == [item.tags for item in items] and all(tags)
+    assert "tag_words_used" in prepared.validation.measure(prepared.model)
+    annotations = Path(shutil.copytree(options.annotation_folder, tmp_path / "nameless"))
+    (annotations / "playlist2tags.json").unlink()
+    prepared = _prepare(replace(options, annotation_folder=annotations))
+    assert prepared.validation.measure(prepared.model).keys() == {"loss", "cider"}
 
 
 def test_published_artists_and_preprocessed_names(tmp_path):

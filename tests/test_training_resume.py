@@ -9,13 +9,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import tiny_config, tiny_model
 from safetensors.torch import load_file
 from training_data import open_options, write_musiccaps
 
+from audiogpt.checkpoints import save_pretrained
+from audiogpt.config import BranchConfig
+from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.dataset import ScheduledViews
 from audiogpt.training.open_data import train_open_data
 from audiogpt.training.options import OpenDataOptions, PolishOptions
 from audiogpt.training.polish import polish_open_data
+from audiogpt.training.teachers import check_vocabulary
 from audiogpt.training.validation import Validation
 from audiogpt.training.vocabulary import train_vocabulary
 
@@ -143,3 +148,49 @@ def test_polishing_goes_on_only_as_it_began(caps: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="begun with other checkpoint, seed:"):
         polish_open_data(replace(options, resume=True, checkpoint=other, seed=8))
     assert torch.equal(_written(polish_open_data(replace(options, resume=True))), done)
+
+
+def test_polishing_draws_what_the_checkpoint_can_read(
+    caps: Path, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "heard.json").write_text('{"clip.ogg": [["rock", 0.5]]}')
+    asked: dict = {}
+
+    def read(**settings):
+        asked.update(settings)
+        raise Stop
+
+    monkeypatch.setattr("audiogpt.training.polish.read_sources", read)
+    deaf = save_pretrained(
+        tiny_model(tiny_config(branches=(BranchConfig.text("tags", 16),))), tmp_path / "deaf"
+    )
+    shutil.copy(tiny_checkpoint / "tokenizer.json", deaf)
+    for start, tags_only in ((tiny_checkpoint, False), (deaf, True)):
+        options = PolishOptions(
+            checkpoint=start, musiccaps=caps, output=tmp_path / "run", embeddings=tmp_path
+        )
+        with pytest.raises(Stop):
+            polish_open_data(options)
+        assert asked["tags_only"] == tags_only  # no artists for one that cannot be told of any
+        assert asked["heard"] == {"clip.ogg": [("rock", 0.5)]}
+
+
+def test_what_a_run_learns_from_speaks_its_tokens(
+    caps: Path, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audiogpt.training.sources.RECOMBINED", 8)
+    monkeypatch.setattr("audiogpt.training.sources.RANDOM_LISTS", 8)
+    other = Path(shutil.copytree(tiny_checkpoint, tmp_path / "other"))
+    vocabulary = json.loads((other / "tokenizer.json").read_text())
+    ids = vocabulary["model"]["vocab"]
+    ids["a"], ids["b"] = ids["b"], ids["a"]  # as many tokens, which nothing else tells apart
+    (other / "tokenizer.json").write_text(json.dumps(vocabulary))
+    for wrong in (
+        {"start": tiny_checkpoint, "vocabulary_of": other},
+        {"start": tiny_checkpoint, "teachers": (tiny_checkpoint, other)},
+    ):
+        options = open_options(tmp_path / "run", caps, tags_only=True, **wrong)
+        with pytest.raises(ValueError, match="another vocabulary than this run"):
+            train_open_data(options)
+    tokenizer = CaptionTokenizer.from_folder(tiny_checkpoint)
+    check_vocabulary([tiny_checkpoint], tokenizer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,11 +22,13 @@ from audiogpt.checkpoints import from_pretrained
 from audiogpt.cli import main
 from audiogpt.pipeline import Captioner
 from audiogpt.request import Artist, CaptionRequest, Tag, Track
+from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.options import PublishedOptions
 from audiogpt.training.published_run import _prepare, _self_critical_trainer, train_published
 from audiogpt.training.scst import SelfCriticalTrainer
 from audiogpt.training.trainer import CaptionTrainer
 from audiogpt.training.validation import Validation
+from audiogpt.training.vocabulary import train_vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +156,31 @@ def test_runs_are_not_mixed_up(data: Path, tmp_path: Path, caplog) -> None:
     assert {path.name for path in finished.glob("checkpoint-*")} == before
     train_published(replace(options, exp_name="mistyped", resume_last=True))
     assert "nothing to resume" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_its_own_vocabulary_and_data_alone(data: Path, tmp_path: Path) -> None:
+    here = Path(shutil.copytree(data / "playlists", tmp_path / "here"))
+    options = published_options(
+        tmp_path, data, annotation_folder=here / "annotations",
+        features_path=here / "features.hdf5", num_train_epochs=1, save_every=1,
+    )  # fmt: skip
+    _cut_off(options, 1)
+    own = (tmp_path / "run" / "tokenizer.json").read_bytes()
+    resumed = replace(options, resume_last=True)
+    with pytest.MonkeyPatch.context() as patch:
+        other = CaptionTokenizer(train_vocabulary(["nothing like it"] * 9, size=400))
+        patch.setattr("audiogpt.training.published_run.make_tokenizer", lambda *_: other)
+        assert (train_published(resumed) / "tokenizer.json").read_bytes() == own
+    with (here / "features.hdf5").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(ValueError, match="other features_path"):
+        train_published(resumed)
+    shutil.copy(data / "playlists" / "features.hdf5", here)
+    split = here / "annotations" / "splits" / "val.json"
+    split.write_text(split.read_text() + " ")
+    with pytest.raises(ValueError, match="other annotation_folder"):
+        train_published(resumed)
 
 
 @pytest.mark.slow

@@ -46,7 +46,10 @@ def test_a_model_adopts_what_another_has_and_keeps_the_rest(fusion: str) -> None
     assert torch.equal(after[queries][0], before[queries][0])
     assert torch.equal(after[queries][1], source.state_dict()[queries][0])
     with pytest.raises(ValueError, match="shape"):
-        adopt(model, tiny_model(tiny_config(n_embd=32)))
+        adopt(model, tiny_model(tiny_config(fusion=fusion, n_embd=32)))
+    for other in ({"n_layer": 1}, {"n_layer": 3}, {"encoder_layer": 1}):
+        with pytest.raises(ValueError, match=f"The start has {next(iter(other))}"):
+            adopt(model, tiny_model(tiny_config(**{"fusion": fusion, **other})))
 
 
 def test_targets_are_the_teachers_where_they_see_everything() -> None:
@@ -89,6 +92,10 @@ def test_a_model_can_go_back_some_of_the_way_to_its_start() -> None:
     )
     assert torch.equal(after[queries][0], trained[queries][0])  # audio, which the start lacks
     assert torch.equal(after["branches.audio.fc.weight"], trained["branches.audio.fc.weight"])
+    with pytest.raises(ValueError, match="--tags_only"):
+        OpenDataOptions(musiccaps=Path("x"), output=Path("y"), tags_only=True, contrast=0.3)
+    with pytest.raises(ValueError, match="patience must be 0"):
+        OpenDataOptions(musiccaps=Path("x"), output=Path("y"), patience=-1)
     with pytest.raises(ValueError, match="start_share"):
         OpenDataOptions(musiccaps=Path("x"), output=Path("y"), start_share=0.5)
 
@@ -136,6 +143,8 @@ def test_teachers_of_different_kinds_are_refused() -> None:
     told = tiny_model(tiny_config(branches=(BranchConfig.text("tags", 16),), controls=("words",)))
     with pytest.raises(ValueError, match="controls"):
         CaptioningLoss(tiny_model(), teachers=Teachers([told]))
+    with pytest.raises(ValueError, match="vocabulary"):
+        CaptioningLoss(tiny_model(tiny_config(vocab_size=330)), teachers=Teachers([tiny_model()]))
     with pytest.raises(ValueError, match="contrast"):
         CaptioningLoss(tiny_model(), contrast=-1.0)
     with pytest.raises(ValueError, match="same vocabulary"):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import random
+import re
+
 import numpy as np
 import pytest
+import torch
 
 from audiogpt import words
 from audiogpt.request import Decoding
@@ -17,8 +21,8 @@ from audiogpt.reranking import (
     together,
     told_again,
 )
-from audiogpt.training.behaviour import mentions
-from audiogpt.training.cider import CiderD
+from audiogpt.training.behaviour import mentions, reciprocal_rank
+from audiogpt.training.cider import CiderD, simple_words
 from audiogpt.training.metrics import faithfulness, form, paired_bootstrap
 
 
@@ -176,3 +180,24 @@ def test_a_tag_that_another_sentence_has_told_is_a_fault() -> None:
     assert told_again("A slow tempo. It is slow and soft, a tempo to sleep.", both) == 0
     once = "The tempo is slow. A piano."
     assert rerank([again, once], [-1.0, -1.2], [8, 4], slow, Decoding(invention=0.5))[0] == [1, 0]
+
+
+def test_words_are_of_any_script_and_of_english_as_ever() -> None:
+    dice = random.Random(0)
+    letters = [chr(code) for code in range(128)] + list("aeionrst' -&" * 9)
+    for _ in range(2000):
+        text = "".join(dice.choices(letters, k=40))
+        lower = text.lower()
+        before = re.findall(r"[a-z0-9&]+(?:'[a-z]+)?", lower)
+        assert words.all_words(text) == [words.fold(word) for word in before]
+        assert simple_words(text) == re.findall(r"[a-z0-9&]+(?:['-][a-z0-9]+)*", lower)
+    song = "Летняя музыка для сна, тихая"
+    assert words.all_words("Été à la_plage") == ["été", "à", "la", "plage"]
+    assert words.tag_words_used(["тихая"], song) == 1.0
+    assert CiderD([[song], ["тяжёлый рок"]]).score(song, [song]) == pytest.approx(10.0)
+
+
+def test_a_rank_among_equals_is_that_of_a_random_order() -> None:
+    assert reciprocal_rank(torch.tensor([1.0, 3.0, 2.0]), 2) == 1 / 2
+    assert reciprocal_rank(torch.zeros(4), 1) == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
+    assert reciprocal_rank(torch.tensor([1.0, 0.0, 0.0]), 2) == pytest.approx((1 / 2 + 1 / 3) / 2)

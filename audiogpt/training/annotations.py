@@ -25,6 +25,7 @@ from audiogpt.captions import DELIMITER, FORMATTINGS, split_caption
 from audiogpt.playntell.english import preprocess
 
 SPLITS = ("train", "val", "test")
+READ = ("captions_*.json", "splits/*.json", "playlist2*.json")  # files of either form
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +97,17 @@ def _read_playlists(folder: Path) -> dict[str, list[Item]]:
     for split in SPLITS:
         path = folder / "splits" / f"{split}.json"
         captions: dict[str, list[str]] = {}
-        for entry in _read(path) if path.is_file() else ():
+        entries = _read(path) if path.is_file() else []
+        if not isinstance(entries, list):
+            raise ValueError(f"{path} must hold a list of entries with playlist_id and caption.")
+        for entry in entries:
             try:
-                captions.setdefault(str(entry["playlist_id"]), []).append(entry["caption"] or "")
+                key, text = str(entry["playlist_id"]), entry["caption"] or ""
             except (KeyError, TypeError) as error:
                 raise ValueError(f"{path} needs playlist_id and caption: {error!r}.") from error
+            if not isinstance(text, str):
+                raise ValueError(f"{path}: the caption of playlist {key} is {text!r}, not a text.")
+            captions.setdefault(key, []).append(text)
         items = []
         for key, texts in captions.items():
             artists = artist_table.get(key, RankedArtists((), ()))

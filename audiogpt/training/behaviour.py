@@ -105,9 +105,8 @@ def audio_matters(
         candidates = [f"<title> {caption.title} <description> {text}" for text in texts]
         given = _description_scores(model, tokenizer, candidates, example)
         nothing = _description_scores(model, tokenizer, candidates, Example(tokens=()))
-        ranks.append(1 / (1 + int((given > given[own]).sum())))
-        gain = given - nothing
-        gains.append(1 / (1 + int((gain > gain[own]).sum())))
+        ranks.append(reciprocal_rank(given, own))
+        gains.append(reciprocal_rank(given - nothing, own))
     known = [_fact_words(pairs[i]) for i, _ in clips]
     said = [set(all_words(f"{w.title} {w.description}")) for w in written]
     shares = np.array([[len(k & s) / max(len(k), 1) for s in said] for k in known])
@@ -122,6 +121,14 @@ def audio_matters(
         overlap=100 * float(shares.diagonal().mean()),
         overlap_shuffled=100 * float(shares[others].mean()),
     )
+
+
+def reciprocal_rank(scores: torch.Tensor, own: int) -> float:
+    """Expected reciprocal rank of one of the scores (n,), those equal to it in a random order: to a
+    model that hears nothing all are equal, and that must not count as finding the right one."""
+    higher = int((scores > scores[own]).sum())
+    places = range(higher + 1, higher + 1 + int((scores == scores[own]).sum()))
+    return statistics.fmean(1 / place for place in places)
 
 
 def _fact_words(pair: Pair) -> set[str]:

@@ -36,6 +36,11 @@ def _check(options: argparse.Namespace) -> int:
         torch.set_num_threads(options.threads)
     parts = load_parts(options.checkpoint)
     model, tokenizer, lengths = parts.model, parts.tokenizer, parts.lengths
+    if model.config.tag_rows != "text" or model.config.audio_rows != "segments":
+        raise ValueError(
+            "check-behaviour needs a checkpoint that reads tags as text and sound by segments, as "
+            "train-small makes them."
+        )
     settings = dict(model.config.decoding)
     if options.beams:
         settings["beams"] = options.beams
@@ -45,13 +50,13 @@ def _check(options: argparse.Namespace) -> int:
     held = read_musiccaps(options.musiccaps, "validation")
     if options.incompetech:
         pairs = read_incompetech(options.incompetech, "test")
+        width, clips = model.config.branch("audio").width, [c for p in pairs for c in p.audio]
         if options.embeddings:
-            embeddings = load_embeddings(
-                options.embeddings / "incompetech.npz", width=model.config.branch("audio").width
-            )
+            path = options.embeddings / "incompetech.npz"
+            embeddings = load_embeddings(path, width=width, clips=clips)
         else:
-            clips = [options.incompetech / "audio" / clip for p in pairs for clip in p.audio]
-            embeddings = embed_clips(clips, name=model.config.audio_embedding)
+            files = (options.incompetech / "audio" / clip for clip in clips)
+            embeddings = embed_clips(files, name=model.config.audio_embedding)
         for facts in (False, True):
             heard = behaviour.audio_matters(
                 model,

@@ -20,8 +20,9 @@ Vector = tuple[list[dict[tuple[str, ...], float]], list[float], int]
 
 
 def simple_words(text: str) -> list[str]:
-    """Lower-case words without punctuation."""
-    return re.findall(r"[a-z0-9&]+(?:['-][a-z0-9]+)*", text.lower())
+    """Lower-case words of any script without punctuation; in languages that do not part words by
+    spaces, runs of letters."""
+    return re.findall(r"(?:[^\W_]|&)+(?:['-][^\W_]+)*", text.lower())
 
 
 class CiderD:

@@ -76,6 +76,19 @@ def identity(value: Any) -> Any:
     return value.name
 
 
+def table_identity(path: Path) -> str:
+    """A features file as its name and size: to hash gigabytes at every start would take minutes."""
+    return f"{path.name}, {path.stat().st_size} bytes" if path.is_file() else path.name
+
+
+def folder_identity(folder: Path, patterns: Collection[str]) -> str:
+    """A folder as the sha256 of its files that match: their paths in it, and what they hold."""
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
+        digest.update(f"{path.relative_to(folder).as_posix()} {identity(path)}\n".encode())
+    return digest.hexdigest()
+
+
 def is_first_process() -> bool:
     """As torch.distributed's launcher numbers them, before anything has been set up."""
     return os.environ.get("RANK", "0") == "0"

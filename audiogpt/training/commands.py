@@ -84,7 +84,7 @@ def _add_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
         choices=("tags", "audio", "both"),
         help="what captions are written from (default: tags; playlists: both, and their artists)",
     )
-    parser.add_argument("--embeddings", type=Path, help=".npz of prepare-data, to save time")
+    parser.add_argument("--embeddings", type=Path, help=".npz of prepare-data, or its folder")
     parser.add_argument("--features", type=Path, help="playlists: HDF5 of their tracks and tags")
     parser.add_argument("--bertscore", type=Path, help="folder of an encoder: adds BERTScore")
     parser.add_argument("--bertscore_layer", type=int, help="its hidden layer (default: the last)")
@@ -136,6 +136,11 @@ def _evaluate(options: argparse.Namespace) -> int:
         limit=options.limit,
         batch_size=options.batch_size,
     )
+    if not settings.has_texts and (options.bertscore or options.compare):
+        raise ValueError(
+            f"The {settings.dataset} have no texts to compare with: leave out --bertscore and "
+            "--compare."
+        )
     others = evaluation.read_predictions(options.compare) if options.compare else []
     if settings.has_texts:  # what scoring lacks is told of before the captions are written
         overlap_scores(["a"], ["a"])

@@ -78,9 +78,9 @@ def save_embeddings(rows: Embeddings, path: Path) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def load_embeddings(path: Path, *, width: int) -> dict[str, np.ndarray]:
+def load_embeddings(path: Path, *, width: int, clips: Iterable[str] = ()) -> dict[str, np.ndarray]:
     """Read what `save_embeddings` wrote, as float32 (S, width) by clip; ValueError if the file is
-    missing or holds another embedding."""
+    missing, holds another embedding, or lacks one of `clips`."""
     if not path.is_file():
         raise ValueError(f"There is no {path}; make it with `python -m audiogpt prepare-data`.")
     with np.load(path, allow_pickle=False) as archive:
@@ -90,5 +90,10 @@ def load_embeddings(path: Path, *, width: int) -> dict[str, np.ndarray]:
         raise ValueError(
             f"{path} holds rows of shape {other.pop()}, but the model reads rows of {width}: "
             "make it again with `python -m audiogpt prepare-data --audio_embedding NAME`."
+        )
+    if absent := sorted(set(clips) - rows.keys()):
+        raise ValueError(
+            f"{path} lacks {len(absent)} of the clips, such as {absent[0]}: make it again with "
+            "`python -m audiogpt prepare-data`."
         )
     return rows

@@ -12,14 +12,21 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from audiogpt.audio.embedding import track_row
 from audiogpt.checkpoint_parts import load_tag_table, load_tokenizer
-from audiogpt.checkpoints import default_decoding, from_pretrained, read_lengths, resolve
+from audiogpt.checkpoints import (
+    default_decoding,
+    from_pretrained,
+    read_config,
+    read_lengths,
+    resolve,
+)
 from audiogpt.config import AudioGPTConfig
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
 from audiogpt.tags import TagTable
 from audiogpt.tokenizer import CaptionTokenizer
-from audiogpt.training.annotations import is_playlists, read_annotations
+from audiogpt.training.annotations import formatted, is_playlists, read_annotations
 from audiogpt.training.captioning import write_captions
 from audiogpt.training.dataset import Example, make_example
 from audiogpt.training.embeddings import embed_clips, load_embeddings
@@ -30,7 +37,7 @@ from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.pairs import Pair
 from audiogpt.training.plain_text import spoken
 from audiogpt.training.published_data import ItemExamples, usable
-from audiogpt.training.views import fit_length, plain_view
+from audiogpt.training.views import View, fit_length, plain_view
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +55,7 @@ class EvaluationOptions:
     split: str = "test"
     inputs: str | None = None  # None: all that playlists have, the tags of other data sets
     decoding: Decoding | None = None  # None: the checkpoint's own
-    embeddings: Path | None = None  # .npz; without it clips are embedded now
+    embeddings: Path | None = None  # .npz or its folder; without it clips are embedded now
     features: Path | None = None  # HDF5 with the playlists' tracks and tags
     limit: int = 0  # the first rows only; 0: all
     batch_size: int = 32
@@ -82,7 +89,6 @@ class Prediction:
 
     prediction: str
     ground_truth: str
-    title: str
     tags: tuple[str, ...]
 
 
@@ -103,18 +109,21 @@ def reference(pair: Pair) -> str:
 
 
 def predict(options: EvaluationOptions) -> list[Prediction]:
-    """Caption every row."""
+    """Caption every row; ValueError where there is none, or the inputs cannot be read."""
     folder = resolve(options.checkpoint)
     model = from_pretrained(folder)
     tokenizer = load_tokenizer(folder, model.config)
     decoding = options.decoding or default_decoding(model.config)
+    table = load_tag_table(folder, model.config)
     examples: Sequence[Example]
     if options.dataset == "playlists":
-        examples, told = _playlists(model, tokenizer, options, load_tag_table(folder, model.config))
+        examples, told = _playlists(model, tokenizer, options, table)
     else:
         rows = read_rows(options)
-        examples = _examples(rows, tokenizer, options, model.config)
+        examples = _examples(rows, tokenizer, options, model.config, table)
         told = [(reference(row), row.tags) for row in rows]
+    if not told:
+        raise ValueError(f"{options.data} has no rows in the split {options.split!r}.")
     written = write_captions(
         model,
         tokenizer,
@@ -131,7 +140,6 @@ def predict(options: EvaluationOptions) -> list[Prediction]:
             if whole
             else caption.description,
             ground_truth=truth,
-            title=caption.title,
             tags=tags,
         )
         for (truth, tags), caption in zip(
@@ -207,7 +215,11 @@ class Evaluation:
 
 
 def evaluate(predictions: Sequence[Prediction], known: Sequence[str] = ()) -> Evaluation:
-    """Score predictions; `known` are the training captions, for the share of novel ones."""
+    """Score predictions; `known` are the training captions, for the share of novel ones.
+
+    Raises ValueError where there is nothing to score."""
+    if not predictions:
+        raise ValueError("Scoring needs at least one prediction.")
     texts, tags = [p.prediction for p in predictions], [p.tags for p in predictions]
     truths = [p.ground_truth for p in predictions]
     return Evaluation(
@@ -222,7 +234,17 @@ def _examples(
     tokenizer: CaptionTokenizer,
     options: EvaluationOptions,
     config: AudioGPTConfig,
+    tag_table: TagTable | None = None,
 ) -> list[Example]:
+    """Inputs as `given`, of each row; ValueError where the checkpoint cannot read them."""
+    told = [name for name in ("tags", "audio") if options.given in (name, "both")]
+    for name in told:
+        config.branch(name)
+    if "tags" in told and config.tag_rows == "features" and tag_table is None:
+        raise ValueError(
+            f"{options.checkpoint} knows no tags by name: put tags.safetensors and tags.txt into "
+            "its folder, or give --inputs audio."
+        )
     views = [plain_view(pair) for pair in rows]
     if options.given == "tags":
         views = [replace(view, audio="") for view in views]
@@ -231,23 +253,50 @@ def _examples(
     embeddings: Mapping[str, np.ndarray] = {}
     if options.given != "tags":
         if options.embeddings is not None:
-            embeddings = load_embeddings(options.embeddings, width=config.branch("audio").width)
+            path = options.embeddings
+            embeddings = load_embeddings(
+                path / f"{options.dataset}.npz" if path.is_dir() else path,
+                width=config.branch("audio").width,
+                clips=[view.audio for view in views if view.audio],
+            )
         else:
             folder = options.data / "audio" if options.dataset == "incompetech" else options.data
             embeddings = embed_clips(
                 (folder / view.audio for view in views), name=config.audio_embedding
             )
-    return [make_example(view, tokenizer, embeddings) for view in views]
+    made = ((view, make_example(view, tokenizer, embeddings)) for view in views)
+    return [_as_read(view, example, config, tag_table) for view, example in made]
+
+
+def _as_read(
+    view: View, example: Example, config: AudioGPTConfig, tag_table: TagTable | None
+) -> Example:
+    """An example with the rows that the pipeline gives such a checkpoint: tags as vectors, a clip
+    as one row, where that is what it reads."""
+    if config.tag_rows != "features" and config.audio_rows != "tracks":
+        return example
+    features: dict[str, np.ndarray] = {}
+    if example.audio is not None:
+        whole = config.audio_rows == "tracks"
+        features["audio"] = track_row(example.audio)[None] if whole else example.audio
+    if config.tag_rows == "features" and tag_table is not None:
+        found = tag_table.lookup(view.tags)
+        if found.words:
+            features["tags"] = found.vectors
+        else:  # none that it knows: nothing to ask for either
+            example = replace(example, tags=())
+    return replace(example, features=features)
 
 
 def training_captions(options: EvaluationOptions) -> list[str]:
-    """The descriptions of the same data set's training rows, as written and as trained on."""
+    """The descriptions of the same data set's training rows, as written and as trained on; of
+    playlists, the captions in the checkpoint's formatting."""
     if not options.has_texts:
         return []
     if options.dataset == "playlists":
-        return [
-            spoken(c) for item in read_annotations(options.data)["train"] for c in item.captions
-        ]
+        formatting = read_config(resolve(options.checkpoint)).formatting
+        items = read_annotations(options.data)["train"]
+        return [spoken(formatted(c, formatting)) for item in items for c in item.captions]
     read = read_musiccaps if options.dataset == "musiccaps" else read_incompetech
     pairs = read(options.data, "train")
     cut = [" ".join(fit_length(pair.sentences)) for pair in pairs]  # as training shows long ones

@@ -39,8 +39,12 @@ class CaptioningLoss(nn.Module):
                 raise ValueError(f"{name} must lie in [0, 1), not {value}.")
         if contrast < 0.0:
             raise ValueError(f"contrast must not be negative, but is {contrast}.")
-        if teachers is not None and teachers.models[0].config.controls != model.config.controls:
-            raise ValueError("The teachers need the controls of the model that learns from them.")
+        if teachers is not None:
+            theirs, ours = teachers.models[0].config, model.config
+            if (theirs.vocab_size, theirs.controls) != (ours.vocab_size, ours.controls):
+                raise ValueError(
+                    "The teachers need the vocabulary and controls of the model that learns."
+                )
         if not 0.0 <= distillation <= 1.0:
             raise ValueError(f"distillation must lie in [0, 1], not {distillation}.")
         self.model = model

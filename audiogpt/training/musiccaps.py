@@ -18,7 +18,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def read_musiccaps(path: str | Path, split: str) -> list[Pair]:
-    """Rows of one split in the file's order; raises ValueError for a wrong split or file.
+    """Rows of one split in the file's order; raises ValueError for a wrong split, file or row.
 
     Training rows are cleaned; test and validation rows keep the reference as written.
     """
@@ -44,7 +44,7 @@ def read_musiccaps(path: str | Path, split: str) -> list[Pair]:
 
 
 def _pair(row: dict[str, str], *, clean: bool) -> Pair:
-    tags = tuple(dict.fromkeys(_tag(tag) for tag in ast.literal_eval(row["aspect_list"])))
+    tags = tuple(dict.fromkeys(_tag(tag) for tag in _aspects(row)))
     caption = row["caption"]
     return Pair(
         key=row["ytid"],
@@ -54,6 +54,20 @@ def _pair(row: dict[str, str], *, clean: bool) -> Pair:
         group=row.get("author_id", ""),
         reference=caption,
     )
+
+
+def _aspects(row: dict[str, str]) -> list[str]:
+    """A row's aspect list; ValueError, naming the row, where it is none."""
+    try:
+        listed = ast.literal_eval(row["aspect_list"])
+    except (SyntaxError, ValueError):
+        listed = None
+    if not isinstance(listed, list) or not all(isinstance(tag, str) for tag in listed):
+        raise ValueError(
+            f"The aspect_list of {row['ytid']} must be a list of texts such as ['rock', 'piano'], "
+            f"not {row['aspect_list']!r}."
+        )
+    return listed
 
 
 def _tag(text: str) -> str:

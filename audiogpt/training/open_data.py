@@ -29,7 +29,13 @@ from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.options import OpenDataOptions, PolishOptions
 from audiogpt.training.pairs import Pair
 from audiogpt.training.sources import Sources, read_sources
-from audiogpt.training.teachers import Teachers, adopt, freeze_all_but, go_back
+from audiogpt.training.teachers import (
+    Teachers,
+    adopt,
+    check_vocabulary,
+    freeze_all_but,
+    go_back,
+)
 from audiogpt.training.titles import compose_title
 from audiogpt.training.trainer import (
     CaptionTrainer,
@@ -80,9 +86,10 @@ def train_open_data(options: OpenDataOptions) -> Path:
         always_artists=options.only == "artists",
     )
     width = WIDTHS[options.audio_embedding]
-    embeddings = {} if options.tags_only else read_embeddings(options, width=width)
+    embeddings = {} if options.tags_only else read_embeddings(options, sources, width=width)
     resumed = take_folder(options)
     tokenizer = _tokenizer(sources, options, resumed=resumed is not None)
+    check_vocabulary([*filter(None, [options.start]), *options.teachers], tokenizer)
     model = AudioGPT(make_config(options, tokenizer))
     if options.start:
         adopt(model, from_pretrained(options.start))
@@ -269,14 +276,18 @@ def validation_set(
     return Validation(tokenizer, held, examples, decoding=greedy, lengths=lengths)
 
 
-def read_embeddings(options: OpenDataOptions | PolishOptions, *, width: int) -> dict[str, Any]:
-    """Embeddings (S, width) of the clips of the audio sources that the options name."""
+def read_embeddings(
+    options: OpenDataOptions | PolishOptions, sources: Sources, *, width: int
+) -> dict[str, Any]:
+    """Embeddings (S, width) of the clips of the audio sources that the options name; ValueError
+    where they are not there."""
     rows: dict[str, Any] = {}
-    for name, wanted in (("incompetech", options.incompetech), ("grooves", options.grooves)):
-        if wanted is not None:
+    for name, source in (("incompetech", "clips"), ("grooves", "grooves")):
+        if pairs := sources.pairs.get(source):
             if options.embeddings is None:
                 raise ValueError("Audio sources need the folder with their embeddings.")
-            rows |= load_embeddings(options.embeddings / f"{name}.npz", width=width)
+            clips = [clip for pair in pairs for clip in pair.audio]
+            rows |= load_embeddings(options.embeddings / f"{name}.npz", width=width, clips=clips)
     return rows
 
 

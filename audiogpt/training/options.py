@@ -56,6 +56,11 @@ class OpenDataOptions:
             raise ValueError("start_share is a share in [0, 1) of the weights of --start.")
         if self.only and (self.start is None or self.weight_decay):
             raise ValueError("--only needs --start, and --weight_decay 0 so that the rest stays.")
+        if self.tags_only and self.contrast:
+            raise ValueError(
+                "--contrast tells sounds apart, which --tags_only leaves out: drop one."
+            )
+        _check_patience(self.patience)
         if self.audio_embedding not in AUDIO_EMBEDDINGS:
             known = " or ".join(AUDIO_EMBEDDINGS)
             raise ValueError(f"audio_embedding must be {known}, not {self.audio_embedding!r}.")
@@ -115,6 +120,7 @@ class PublishedOptions:
             raise ValueError("train_percentage is a share in (0, 1].")
         if self.reinforcement_epochs and self.beam_size < 2:
             raise ValueError("Self-critical training needs a beam_size of at least 2.")
+        _check_patience(self.patience)
         if self.resume_last and self.resume_best:
             raise ValueError("Resume from the last or the best checkpoint, not both.")
 
@@ -145,3 +151,8 @@ class PolishOptions:
     seed: int = 7
     threads: int = 0
     resume: bool = False
+
+
+def _check_patience(evaluations: int) -> None:
+    if evaluations < 0:
+        raise ValueError(f"patience must be 0 (never stop early) or more, not {evaluations}.")

@@ -17,6 +17,7 @@ from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.averaging import WeightAverage
 from audiogpt.training.collate import Collator
 from audiogpt.training.dataset import ScheduledViews, make_example
+from audiogpt.training.embeddings import load_heard
 from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.open_data import (
     finish_run,
@@ -59,7 +60,9 @@ def polish_open_data(options: PolishOptions) -> Path:
         musiccaps=options.musiccaps,
         incompetech=options.incompetech,
         grooves=options.grooves,
+        heard=load_heard(options.embeddings / "heard.json") if options.embeddings else None,
         seed=options.seed,
+        tags_only="audio" not in model.config.branch_names,
     )
     resumed = take_folder(options)
     rows, lengths = read_musiccaps(options.musiccaps, "train"), read_lengths(options.checkpoint)
@@ -78,7 +81,7 @@ def polish_open_data(options: PolishOptions) -> Path:
     count = options.steps * options.batch_size * arguments.world_size
     embeddings: dict[str, np.ndarray] = {}
     if "audio" in model.config.branch_names:
-        embeddings = read_embeddings(options, width=model.config.branch("audio").width)
+        embeddings = read_embeddings(options, sources, width=model.config.branch("audio").width)
     ordinary = ScheduledViews(
         sources,
         tokenizer,

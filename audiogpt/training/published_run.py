@@ -27,8 +27,14 @@ from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
 from audiogpt.tags import VECTORS_FILE, WORDS_FILE, TagTable
 from audiogpt.tokenizer import CaptionTokenizer
-from audiogpt.training.annotations import read_annotations
-from audiogpt.training.claims import claim, is_first_process
+from audiogpt.training.annotations import READ, read_annotations
+from audiogpt.training.claims import (
+    claim,
+    folder_identity,
+    identity,
+    is_first_process,
+    table_identity,
+)
 from audiogpt.training.collate import Collator
 from audiogpt.training.dataset import FixedExamples
 from audiogpt.training.losses import CaptioningLoss
@@ -102,9 +108,11 @@ def train_published(options: PublishedOptions) -> Path:
         torch.set_num_threads(options.threads)
     set_seed(options.random_seed)
     folder = options.output / options.exp_name
-    _claim(folder, options)
+    begun = _claim(folder, options)
     with _log_file(options.log_file):
-        prepared = _prepare(options)
+        prepared = _prepare(options, kept=folder if begun else None)
+        if is_first_process():
+            prepared.tokenizer.save(folder)
         logger.info("%s", json.dumps(_plain(options)))
         phase = folder / CROSS_ENTROPY
         trainer = _cross_entropy_trainer(prepared, options, phase)
@@ -121,25 +129,38 @@ def train_published(options: PublishedOptions) -> Path:
     return folder / "model"
 
 
-def _claim(folder: Path, options: PublishedOptions) -> None:
+def _claim(folder: Path, options: PublishedOptions) -> bool:
+    """Make the run's folder its own; returns whether it was begun earlier."""
+    begun = any(last_checkpoint(folder / phase) for phase in (CROSS_ENTROPY, SELF_CRITICAL))
+    data = {
+        "features_path": table_identity(options.features_path),
+        "annotation_folder": folder_identity(options.annotation_folder, READ),
+        "tag_table": identity(options.tag_table),
+    }
     claim(
         folder,
-        _plain(options),
-        begun=any(last_checkpoint(folder / phase) for phase in (CROSS_ENTROPY, SELF_CRITICAL)),
+        {**_plain(options), **data},
+        begun=begun,
         resuming=options.resume_last or options.resume_best,
         changeable=CHANGEABLE,
         go_on="--resume_last",
         elsewhere="--exp_name",
     )
+    return begun
 
 
-def _prepare(options: PublishedOptions) -> Prepared:
+def _prepare(options: PublishedOptions, *, kept: Path | None = None) -> Prepared:
+    """`kept` is the folder of a run that goes on: it keeps its vocabulary, for its weights are of
+    those tokens, whatever texts would give today."""
     items = read_annotations(options.annotation_folder)
-    kept = {split: usable(items[split], options.formatting, split) for split in ("train", "val")}
+    told = {split: usable(items[split], options.formatting, split) for split in ("train", "val")}
     table = read_tag_table(options.tag_table) if options.tag_table else None
-    made, embedding = make_branches(options, [*kept["train"], *kept["val"]], table)
-    train = sampled(kept["train"], options)
-    tokenizer = make_tokenizer(options, train)
+    made, embedding = make_branches(options, [*told["train"], *told["val"]], table)
+    train = sampled(told["train"], options)
+    if kept is not None and (kept / "tokenizer.json").is_file():
+        tokenizer = CaptionTokenizer.from_folder(kept)
+    else:
+        tokenizer = make_tokenizer(options, train)
     model = make_model(options, made, embedding, tokenizer)
     settings: dict[str, Any] = {
         "branches": made,
@@ -149,10 +170,10 @@ def _prepare(options: PublishedOptions) -> Prepared:
         "longest": options.longest,
         "tag_table": table,
     }
-    held = kept["val"]
+    held = told["val"]
     validation = Validation(
         tokenizer,
-        [Pair(key=item.key, source="annotations", sentences=(), tags=()) for item in held],
+        [Pair(key=item.key, source="annotations", sentences=(), tags=item.tags) for item in held],
         ItemExamples(
             [replace(item, captions=item.captions[:1]) for item in held], split="val", **settings
         ),

@@ -11,7 +11,7 @@ from pathlib import Path
 from audiogpt.audio.tag_vocabulary import VOCABULARY
 from audiogpt.training.grooves import read_grooves
 from audiogpt.training.incompetech import read_incompetech
-from audiogpt.training.musiccaps import read_musiccaps
+from audiogpt.training.musiccaps import VALIDATION_ROWS, read_musiccaps
 from audiogpt.training.pairs import Pair
 from audiogpt.training.recombine import recombine
 from audiogpt.training.swaps import Swaps
@@ -77,8 +77,15 @@ def read_sources(
     always_artists: bool = False,
 ) -> Sources:
     """Read the training splits. `incompetech` and `grooves` are folders, and may be absent;
-    `heard` are the tagger's tags by clip; `tags_only` leaves out all that needs other branches."""
+    `heard` are the tagger's tags by clip; `tags_only` leaves out all that needs other branches.
+
+    Raises ValueError where there are no captions."""
     captions = read_musiccaps(musiccaps, "train")
+    if not captions:
+        raise ValueError(
+            f"{musiccaps} has no training rows beside the {VALIDATION_ROWS} that checkpoints are "
+            "chosen by: give a file with more rows that are not is_audioset_eval."
+        )
     pairs: dict[str, Sequence[Pair]] = {"musiccaps": captions}
     pairs["recombined"] = recombine(captions, RECOMBINED, random.Random(f"{seed}-recombined"))
     if incompetech is not None:

@@ -7,14 +7,15 @@ target than the one text that a data set of two and a half thousand captions has
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from audiogpt.checkpoints import from_pretrained
+from audiogpt.checkpoints import from_pretrained, resolve
 from audiogpt.model import AudioGPT
+from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.collate import RowTensors, as_rows
 
 PER_BRANCH = (".cross_attn.", ".branch_gate.")
@@ -58,6 +59,19 @@ class Teachers:
         return total / len(self.models), known
 
 
+def check_vocabulary(folders: Iterable[str | Path], tokenizer: CaptionTokenizer) -> None:
+    """Raise ValueError for checkpoint folders whose tokens have other ids than the tokenizer's:
+    their weights would be read as those of other words, and nothing else would tell."""
+    ours = tokenizer.tokenizer.get_vocab(with_added_tokens=True)
+    for folder in folders:
+        theirs = CaptionTokenizer.from_folder(resolve(folder)).tokenizer
+        if theirs.get_vocab(with_added_tokens=True) != ours:
+            raise ValueError(
+                f"{folder} has another vocabulary than this run: give --vocabulary_of the "
+                "checkpoint whose vocabulary --start and all --teachers have."
+            )
+
+
 def freeze_all_but(model: AudioGPT, branch: str) -> None:
     """Let only one branch learn: what is computed without it stays exactly as it is.
 
@@ -95,8 +109,14 @@ def go_back(model: AudioGPT, source: AudioGPT, share: float) -> None:
 def adopt(model: AudioGPT, source: AudioGPT) -> None:
     """Copy the weights of a model of the same size, branches by name. What `source` lacks stays
     fresh (branches, controls), and so do branches of features that read another embedding there.
-    Raises ValueError where a shape does not fit."""
+    Raises ValueError where the parts or a shape do not fit."""
     mine, theirs = model.config, source.config
+    for name in ("n_layer", "encoder_layer", "fusion", "srau", "null_rows"):
+        here, there = getattr(mine, name), getattr(theirs, name)
+        if here != there:
+            raise ValueError(
+                f"The start has {name} {there}, but the model {here}: make them alike."
+            )
     shared = [
         branch.name
         for branch in mine.branches

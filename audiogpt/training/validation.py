@@ -47,8 +47,8 @@ class Validation:
         self.cider = CiderD(self.references)
 
     def measure(self, model: AudioGPT) -> dict[str, float]:
-        """loss (nats per token), cider (plain words, times 100), tag_words_used and
-        instruments_supported (percent) of the model's greedy captions.
+        """loss (nats per token), and of the captions that the model writes cider (plain words,
+        times 100) and, where pairs have tags, tag_words_used and instruments_supported (percent).
 
         A model with controls is told the references' own for the loss, as in training, and what
         the decoding asks for the captions.
@@ -84,11 +84,13 @@ class Validation:
         for pair, texts, caption in zip(self.pairs, self.references, written, strict=True):
             said = f"{caption.title} {caption.description}" if self.whole else caption.description
             ciders.append(self.cider.score(said, texts))
-            if (share := tag_words_used(pair.tags, caption.description)) is not None:
+            if (share := tag_words_used(pair.tags, said)) is not None:
                 used.append(share)
-            named += torch.tensor(instruments_supported(pair.tags, caption.description))
-        return {
-            "cider": 100 * statistics.fmean(ciders),
-            "tag_words_used": 100 * statistics.fmean(used) if used else 100.0,
-            "instruments_supported": 100 * float(named[0] / named[1].clamp(min=1)),
-        }
+            if pair.tags:
+                named += torch.tensor(instruments_supported(pair.tags, said))
+        measured = {"cider": 100 * statistics.fmean(ciders)}
+        if used:
+            measured["tag_words_used"] = 100 * statistics.fmean(used)
+        if any(pair.tags for pair in self.pairs):
+            measured["instruments_supported"] = 100 * float(named[0] / named[1].clamp(min=1))
+        return measured
