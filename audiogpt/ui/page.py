@@ -31,6 +31,7 @@ SCRIPTS = (
     "compare.js",
     "export.js",
     "keep.js",
+    "tab.js",
     "main.js",
 )
 STYLES = ("base.css", "steer.css", "read.css", "why.css")

@@ -18,6 +18,7 @@ function remember(answer) {
     Object.assign(last, { answer, tracks });
   else view.history.unshift({ settings, text, answer, time: new Date(), tracks });
   view.history.length = Math.min(view.history.length, MAX_HISTORY);
+  keepTab();
   renderCompare();
 }
 
@@ -31,6 +32,7 @@ function restoreEntry(entry) {
   renderTracks();
   renderSteer();
   dropFlight();
+  keepTab();
   setBusy(false, "Restored.");
   showAnswer(entry.answer, null);
   announce("Restored: " + entry.text);

@@ -40,6 +40,7 @@ async function loadJson(file) {
       selectTrack(state.tracks.length ? 0 : -1);
       renderTracks();
     }
+    keepTab();
     showAnswer({ result, why: result.trace ? why : null, key: null }, null);
     const same = reply.same_checkpoint ? "" : " It was written by another checkpoint (" + result.checkpoint + "), so making it again may give other words.";
     if (!here) say("Loaded as it was saved. To make it again, add " + wanted.map((t) => t.name || "its audio").join(", ") + "." + same);

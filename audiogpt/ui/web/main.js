@@ -2,6 +2,7 @@
 
 // A slider moved: with Live on, the newest settings are asked for as soon as the server is free.
 function changed() {
+  keepTab();
   if (by("link")) by("link").value = link();
   renderThrough();
   renderVector();
@@ -10,6 +11,7 @@ function changed() {
 }
 
 function ask(deliberate) {
+  keepTab();
   if (!hasInput()) {
     if (deliberate) showError("Add music, a tag or an artist first.");
     else {
@@ -141,12 +143,14 @@ function startTheme() {
 startTabs();
 startTheme();
 startListening();
-const linked = openLink();
+const brought = bringBack();
+const linked = !brought && openLink();
 startSteering();
 startStrip();
 startReading();
 by("pin").addEventListener("click", () => pin(view.answer));
 renderEverything();
 followLinks();
-if (linked && hasInput()) ask(false);
+if (hasInput() && (linked || (brought && state.live))) ask(false);
+else if (hasInput()) setBusy(false, "Press Caption to go on.");
 element.firstElementChild.dataset.ready = "yes";

@@ -157,6 +157,7 @@ function startReading() {
   by("live").addEventListener("change", (event) => {
     state.live = event.target.checked;
     if (state.live) changed();
+    else keepTab();
   });
   by("go").addEventListener("click", () => ask(true));
   by("stop").addEventListener("click", stop);
