@@ -53,6 +53,20 @@ function put(node, ...children) {
   return node;
 }
 
+// Draws a part of the page anew: what held the focus there holds it again, the caret where it was.
+function keepingFocus(node, draw) {
+  const held = document.activeElement || document.body;
+  const key = (item) => item.dataset.id || item.getAttribute("aria-label") || item.textContent;
+  const alike = () => [...node.querySelectorAll(held.tagName)].filter((item) => key(item) === key(held));
+  const place = node === held ? -1 : alike().indexOf(held);
+  const caret = [held.selectionStart, held.selectionEnd];
+  draw();
+  const again = place < 0 ? null : alike()[place];
+  if (!again) return;
+  again.focus({ preventScroll: true });
+  if (typeof caret[0] === "number") again.setSelectionRange(...caret);
+}
+
 function swatch(part) {
   return h("span", { class: "swatch", style: { background: COLOURS[part] }, "aria-hidden": "true" });
 }

@@ -55,8 +55,10 @@ function removeTrack(index) {
   if (!state.tracks.length && state.auto) state.tags = [];
   player.index = -1;
   player.audio.pause();
-  selectTrack(Math.min(index, state.tracks.length - 1));
+  const next = Math.min(index, state.tracks.length - 1);
+  selectTrack(next);
   renderTracks();
+  (next < 0 ? by("files") : by("tracks").children[next].querySelector("button.x")).focus();
   renderTags();
   renderWhy(); // what is no longer here cannot be played from there
   changed();
@@ -70,13 +72,23 @@ function selectTrack(index) {
   player.audio.src = track.url;
   by("from").value = track.start;
   by("to").value = track.end ?? "";
-  renderTracks();
+  refreshTracks();
   renderWave();
+}
+
+// What hearing and choosing change, in place: an artist may be being typed in.
+function refreshTracks() {
+  [...by("tracks").children].forEach((item, index) => {
+    const track = state.tracks[index];
+    if (!track) return;
+    item.querySelector(".track-name").setAttribute("aria-pressed", String(player.index === index));
+    item.querySelector(".length").textContent = track.seconds ? clock(track.seconds) : "";
+  });
 }
 
 function renderTracks() {
   const many = state.tracks.length > 1;
-  by("tracks").replaceChildren(...state.tracks.map((track, index) => {
+  keepingFocus(by("tracks"), () => by("tracks").replaceChildren(...state.tracks.map((track, index) => {
     const remove = h("button", {
       type: "button", class: "x", "aria-label": "Remove " + track.name,
       onclick: () => removeTrack(index),
@@ -91,13 +103,14 @@ function renderTracks() {
       onclick: () => selectTrack(index),
     }, track.name);
     const line = h("div", { class: "track-line" }, name,
-      h("span", { class: "soft small" }, track.seconds ? clock(track.seconds) : ""), remove);
-    const weight = many && sliderRow({
+      h("span", { class: "soft small length" }, track.seconds ? clock(track.seconds) : ""), remove);
+    // A weight that is not 1 counts for a single track too: it must be seen, and set back.
+    const weight = (many || track.weight !== 1) && sliderRow({
       name: "weight", label: "Weight of " + track.name, value: track.weight, show: percent,
       input: (value) => { track.weight = value; changed(); },
     });
     return h("li", { class: "track" }, line, artist, weight && h("ul", { class: "sliders" }, weight));
-  }));
+  })));
 }
 
 const passageOf = ({ file, start, end }) => [file, start, end].join(" ");
@@ -118,7 +131,7 @@ function takeHeard(heard, asked) {
       track.peaks = whole ? found.peaks : placed(found, track);
     }
   });
-  renderTracks();
+  refreshTracks();
   renderWave();
 }
 

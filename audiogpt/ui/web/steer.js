@@ -7,7 +7,7 @@ function touchTags() {
 
 function renderTags() {
   by("heard").hidden = state.auto || !state.tracks.length;
-  by("tags").replaceChildren(...state.tags.map((tag, index) => {
+  keepingFocus(by("tags"), () => by("tags").replaceChildren(...state.tags.map((tag, index) => {
     const confidence = tag.confidence ?? confidenceOf(tag.text);
     const known = KNOWN.has(tag.text.toLowerCase()) || confidence !== null;
     const note = confidence !== null
@@ -37,7 +37,7 @@ function renderTags() {
         },
       }, "\u00d7")],
     });
-  }));
+  })));
 }
 
 function addTag(text) {
@@ -195,7 +195,7 @@ function renderDecoding() {
       changed();
     },
   }));
-  by("decoding").replaceChildren(method, ...fields, seed);
+  keepingFocus(by("decoding"), () => by("decoding").replaceChildren(method, ...fields, seed));
 }
 
 function renderSteer() {
