@@ -32,6 +32,7 @@ SCRIPTS = (
     "export.js",
     "keep.js",
     "tab.js",
+    "waiting.js",
     "main.js",
 )
 STYLES = ("base.css", "steer.css", "read.css", "why.css")
@@ -118,7 +119,7 @@ def build(captioner: Captioner) -> gr.Blocks:
             for name in TRIGGER_MODES
         }
         for name, wire in wires.items():
-            getattr(desk, f"ask_{name}")(
+            asked = getattr(desk, f"ask_{name}")(
                 getattr(answers, name),
                 inputs=desk,
                 outputs=wire,
@@ -128,6 +129,9 @@ def build(captioner: Captioner) -> gr.Blocks:
                 concurrency_id="model",
                 api_name=f"page_{name}",
                 api_visibility="private",
+            )
+            asked.failure(
+                None, js=f"() => window.audiogptFailed('{name}')", api_visibility="private"
             )
         add_endpoints(captioner, concurrency_id="model")
     blocks.queue(max_size=MAX_WAITING)

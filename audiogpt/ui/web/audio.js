@@ -71,6 +71,7 @@ function seek(index, seconds, stopAt = null) {
     player.audio.currentTime = seconds;
     player.audio.play().catch(() => {});
   };
+  // One at a time: a track that cannot be played must not leave its place to the next one.
+  player.audio.onloadedmetadata = player.audio.readyState >= 1 ? null : start;
   if (player.audio.readyState >= 1) start();
-  else player.audio.addEventListener("loadedmetadata", start, { once: true });
 }

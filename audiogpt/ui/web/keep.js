@@ -41,7 +41,9 @@ async function loadJson(file) {
       renderTracks();
     }
     keepTab();
-    showAnswer({ result, why: result.trace ? why : null, key: null }, null);
+    showError("");
+    showAnswer({ result, why: result.trace ? why : null, key: null,
+      unexplained: result.trace ? "" : "This caption was saved without its reasons." }, null);
     const same = reply.same_checkpoint ? "" : " It was written by another checkpoint (" + result.checkpoint + "), so making it again may give other words.";
     if (!here) say("Loaded as it was saved. To make it again, add " + wanted.map((t) => t.name || "its audio").join(", ") + "." + same);
     else {
@@ -64,8 +66,13 @@ async function loadJson(file) {
 function renderKeep() {
   const none = !view.answer || !view.answer.result.trace;
   const silent = none || !view.answer.result.row_times.length;
-  const button = (text, id, onclick, disabled = none) =>
-    h("button", { type: "button", class: "button", "data-id": id, disabled, onclick }, text);
+  // A newer caption may be on the page already, without its reasons.
+  const explained = (save) => () => {
+    if (view.answer && view.answer.result.trace) save();
+    else by("status").textContent = "Working out why\u2026";
+  };
+  const button = (text, id, save, disabled = none) =>
+    h("button", { type: "button", class: "button", "data-id": id, disabled, onclick: explained(save) }, text);
   const load = h("input", { type: "file", accept: ".json,application/json", id: "agpt-load", "data-id": "load",
     onchange: (event) => { if (event.target.files[0]) loadJson(event.target.files[0]); event.target.value = ""; } });
   const note = by("load-note") ? by("load-note").textContent : "";

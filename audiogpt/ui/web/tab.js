@@ -36,7 +36,7 @@ function bringBack() {
     .filter((track) => track && [track.file, track.url, track.name].every((text) => typeof text === "string"))
     .map((track) => ({
       ...newTrack(track.file, track.url, track.name),
-      artist: typeof track.artist === "string" ? track.artist : "",
+      artist: typeof track.artist === "string" ? cut(track.artist, 100) : "",
       weight: within(track.weight, 0, 1, 1), seconds: within(track.seconds, 0, 1e9, 0),
       start: within(track.start, 0, 86400, 0), end: within(track.end, 0, 86400, null),
     }));
