@@ -75,6 +75,25 @@ def test_order_artists_and_tracks_are_named_as_changes(page):
     expect(page.get_by_label("Artist of piano-waltz.ogg")).to_have_value("")
 
 
+def test_settings_are_named_as_their_fields_and_to_their_steps(page):
+    add_tag(page, "jazz")
+    wait_done(page)
+    part(page, "pin").click()
+    page.locator("details.settings summary").click()
+    before = float(part(page, "decoding-invention").input_value())
+    for name, value in (("invention", before + 0.005), ("target_words", 30)):
+        part(page, f"decoding-{name}").fill(str(round(value, 3)))
+        part(page, f"decoding-{name}").press("Enter")
+        wait_done(page)
+    expect(page.locator(".why")).to_contain_text(
+        f"malus (new instruments): {before:g} → {round(before + 0.005, 3):g}"
+    )
+    expect(page.locator(".why")).to_contain_text("words aimed at: 0 → 30")
+    part(page, "method").select_option("sample")
+    wait_done(page)
+    expect(page.locator(".why")).to_contain_text("method: beam search → sampling")
+
+
 def test_history_restores_words_and_settings(page):
     add_tag(page, "jazz")
     wait_done(page)

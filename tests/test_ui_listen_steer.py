@@ -57,7 +57,10 @@ def test_a_playlist_has_artists_and_weights(page):
     expect(part(page, "vector")).to_be_hidden()
     assert before
     screenshot(page, "playlist")
+    part(page, "play").click()
+    page.wait_for_function("!document.querySelector('[data-id=audio]').paused")
     page.get_by_label(f"Remove {EXAMPLES[1].name}").click()
+    assert not part(page, "audio").evaluate("audio => audio.paused")  # the other plays on
     expect(part(page, "tracks").locator("li.track")).to_have_count(1)
     expect(page.get_by_label(f"Remove {EXAMPLES[0].name}")).to_be_focused()
     set_slider(page, f"Weight of {EXAMPLES[0].name}", 1)  # the only track, but not heard till then
@@ -138,7 +141,7 @@ def test_a_double_click_opens_one_microphone_and_closes_it(page):
     wait_done(page)
     states = "window.open.map((stream) => stream.getTracks()[0].readyState)"
     assert page.evaluate(states) == ["ended"]
-    page.evaluate("window.MediaRecorder = class { constructor() { throw new Error('no') } }")
+    page.evaluate("() => { window.MediaRecorder = class { constructor() { throw new Error() } }; }")
     part(page, "record").click()
     expect(part(page, "error")).to_contain_text("microphone cannot be used")
     assert page.evaluate(states) == ["ended", "ended"]
@@ -243,9 +246,13 @@ def test_artists_are_normalised_and_named(page):
     for name in ("Ada", "Bo"):
         part(page, "artist").fill(name)
         part(page, "artist").press("Enter")
+    expect(part(page, "artist-note")).to_have_text("")
+    part(page, "artist").fill("ada")
+    part(page, "artist").press("Enter")
+    expect(part(page, "artist-note")).to_contain_text("“ada” is already")
     set_slider(page, "Share of Bo", 1)
     wait_done(page)
-    readouts = part(page, "artists").locator("output").all_inner_texts()
+    readouts = part(page, "artists").locator(".readout").all_inner_texts()
     assert readouts == ["50\u2009%", "50\u2009%"]
     label = part(page, "vector").locator("svg").get_attribute("aria-label")
     assert "Ada 50" in label and "Bo 50" in label
