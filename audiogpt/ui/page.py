@@ -82,8 +82,9 @@ def launch_options() -> dict[str, Any]:
 def _server_functions(answers: Answers) -> list[Callable[..., Any]]:
     """What the page calls outside the queue; plain functions, because gradio marks them."""
 
-    def supersede(page_and_run: Any) -> None:
+    def supersede(page_and_run: Any) -> bool:
         answers.supersede(page_and_run)
+        return True  # tells the page that the server is there
 
     def restore(text: Any) -> str:
         return answers.restore(text)

@@ -23,7 +23,9 @@ async function loadJson(file) {
     try { saved = JSON.parse(text); } catch { saved = null; }
     if (!saved || saved.kind !== SAVED || typeof saved.result !== "object")
       throw new Error("This file is not a caption that this page saved.");
-    const reply = JSON.parse(await server.restore(JSON.stringify(saved.result)));
+    const said = await server.restore(JSON.stringify(saved.result));
+    if (!said) throw new Error("The server has not answered: try again.");
+    const reply = JSON.parse(said);
     if (reply.error) throw new Error(reply.error);
     const { result, why } = reply;
     dropFlight();

@@ -1,7 +1,7 @@
 // What to do about answers that do not come.
 
 const SILENCE = 20_000; // ms without a word of the run that is waited for
-const REPLY = 5_000; // ms within which a server that is there replies
+const REPLY = 20_000; // ms within which a server that is there replies, however busy it is
 const UNANSWERED = "The server has not answered: press Caption to try again.";
 const silence = { timer: null };
 
@@ -20,7 +20,8 @@ function awaitAnswer() {
 
 async function replies() {
   const late = new Promise((done) => setTimeout(done, REPLY, false));
-  const reply = server.supersede([page + ":caption", 0]).then(() => true, () => false); // calls nothing off
+  // Run 0 calls nothing off. Gradio keeps a failure to itself: then there is no value.
+  const reply = server.supersede([page + ":caption", 0]).then((value) => value === true, () => false);
   return Promise.race([reply, late]);
 }
 
