@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from audiogpt.audio.embedded import EmbeddedAudio
+from audiogpt.audio.embedded import EmbeddedAudio, checked_mono
 from audiogpt.audio.embedding import MUSICNN_POOLED, WIDTHS, AudioEmbedding, load_embedding
 from audiogpt.audio.errors import AudioError
 from audiogpt.audio.loading import Waveform, iter_mono, resample_mono, too_long, too_short
@@ -129,18 +130,24 @@ class Listener:
         rate = self._tagger.sample_rate
         envelope = _Envelope(rate)
         # Short sounds are decoded once and kept; long ones are read twice, in bounded memory.
-        once = self._embedding is None
-        opened = envelope.watch(self._blocks(track, rate, progress if once else _half(progress, 0)))
+        share = _Share(progress if self._embedding is None else _half(progress, 0), envelope)
+        opened = envelope.watch(self._blocks(track, rate, share.read))
         beginning = list(_until(opened, SHORT_SECONDS * rate))
         rest = next(opened, None)
         if rest is None:
-            heard = self._tagger.listen(np.concatenate(beginning))
+            heard = self._tagger.listen(np.concatenate(beginning), progress=share.heard)
         else:
-            heard = self._tagger.listen_blocks(itertools.chain(beginning, [rest], opened))
+            chain = itertools.chain(beginning, [rest], opened)
+            heard = self._tagger.listen_blocks(chain, progress=share.heard)
         if self._embedding is None:
             embedded = EmbeddedAudio(heard.rows, heard.times)
         elif rest is None and self._embedding.sample_rate == rate:
-            embedded = self._embedding.embed(np.concatenate(beginning))
+            share = _Share(_half(progress, 0.5), envelope)
+            parts = []
+            for part in self._embedding.embed_blocks([checked_mono(np.concatenate(beginning))]):
+                parts.append(part)
+                share.heard(float(part.times[-1, 1]))
+            embedded = EmbeddedAudio.joined(parts)
         else:
             again = self._blocks(track, self._embedding.sample_rate, _half(progress, 0.5))
             embedded = EmbeddedAudio.joined(list(self._embedding.embed_blocks(again)))
@@ -202,6 +209,32 @@ class _Envelope:
         loudest = np.concatenate(self._loudest)
         edges = np.linspace(0, len(loudest), PEAKS, endpoint=False).astype(int)
         return np.maximum.reduceat(loudest, edges).clip(max=1.0).astype(np.float32)
+
+
+class _Share:
+    """Tells how much of a sound the network has heard: reading is far ahead of it.
+
+    `read` gets the share that was read, 0 where the file tells no length: of such a file no share
+    is told until there is no more to read. Both methods may raise what `progress` raises.
+    """
+
+    def __init__(self, progress: Progress | None, envelope: _Envelope) -> None:
+        self._progress, self._envelope = progress, envelope
+        self._whole: float | None = None  # s
+        self._told = 0.0
+
+    def read(self, share: float) -> None:
+        self._whole = self._envelope.seconds / share if share else math.inf
+        self._tell()
+
+    def heard(self, seconds: float) -> None:
+        whole = self._envelope.seconds if self._whole is None else self._whole
+        self._told = min(1.0, max(self._told, seconds / max(whole, 1e-9)))
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(self._told)
 
 
 def _half(progress: Progress | None, first: float) -> Progress | None:

@@ -31,6 +31,8 @@ def _check_number(value: float, low: float, high: float, what: str) -> None:
 def _check_text(value: str, what: str) -> None:
     if not isinstance(value, str) or len(value) > MAX_NAME:
         raise ValueError(f"{what} must be a text of at most {MAX_NAME} characters.")
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ValueError(f"{what} holds half a character, which cannot be written: type it again.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from audiogpt import listening as listening_module
+from audiogpt.audio.embedding import load_embedding
 from audiogpt.audio.errors import AudioError
+from audiogpt.audio.tagger import load_tagger
 from audiogpt.listening import Listener, content_hash, mono_blocks
 from audiogpt.request import Track
 
@@ -43,6 +46,39 @@ def test_the_same_bytes_in_another_form_are_another_sound() -> None:
     assert len(hashes) == 5
     again = Track(waveform=flat.copy(), sample_rate=RATE)
     assert content_hash(again) in hashes
+
+
+@pytest.mark.parametrize("embedding", ["musicnn-pooled", "musicnn-vgg"])
+@pytest.mark.parametrize("long", [False, True])
+def test_progress_is_what_was_heard_and_can_end_it(
+    tmp_path, monkeypatch, embedding: str, long: bool
+) -> None:
+    if long:
+        monkeypatch.setattr(listening_module, "SHORT_SECONDS", 6.0)
+    noise = np.random.default_rng(1).normal(0, 0.1, RATE * 30).astype(np.float32)
+    soundfile.write(tmp_path / "noise.wav", noise, RATE, subtype="FLOAT")
+    track = Track(path=str(tmp_path / "noise.wav"))
+    shares: list[float] = []
+    heard = Listener(embedding).listen(track, progress=shares.append)
+    assert shares == sorted(shares) and shares[0] == 0 and 0.9 < shares[-1] <= 1
+    steps = np.unique(shares)
+    assert len(steps) >= 5 and np.diff(steps).max() < 0.3
+    alone = load_embedding(embedding).embed(noise)
+    np.testing.assert_array_equal(heard.rows, alone.rows)
+    np.testing.assert_array_equal(heard.taggram, load_tagger().listen(noise).taggram)
+
+    class EnoughError(Exception):
+        pass
+
+    def enough(share: float) -> None:
+        shares.append(share)
+        if share > 0.4:
+            raise EnoughError
+
+    shares.clear()
+    with pytest.raises(EnoughError):
+        Listener(embedding).listen(track, progress=enough)
+    assert shares[-1] < 0.8
 
 
 @pytest.mark.parametrize("in_memory", [False, True])

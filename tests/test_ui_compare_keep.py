@@ -9,6 +9,7 @@ import re
 import time
 
 import pytest
+from conftest import EXAMPLES
 from playwright.sync_api import expect
 from ui_browser import (
     add_tag,
@@ -24,6 +25,7 @@ from ui_browser import (
 
 from audiogpt.pipeline import Captioner
 from audiogpt.request import CaptionResult
+from audiogpt.ui.uploads import EXPIRED
 
 pytest_plugins = ("ui_browser",)
 pytestmark = pytest.mark.browser
@@ -71,6 +73,25 @@ def test_order_artists_and_tracks_are_named_as_changes(page):
     expect(page.get_by_label("Artist of piano-waltz.ogg")).to_have_value("Clara")
     entries.last.get_by_role("button", name="Restore").click()
     expect(page.get_by_label("Artist of piano-waltz.ogg")).to_have_value("")
+
+
+def test_settings_are_named_as_their_fields_and_to_their_steps(page):
+    add_tag(page, "jazz")
+    wait_done(page)
+    part(page, "pin").click()
+    page.locator("details.settings summary").click()
+    before = float(part(page, "decoding-invention").input_value())
+    for name, value in (("invention", before + 0.005), ("target_words", 30)):
+        part(page, f"decoding-{name}").fill(str(round(value, 3)))
+        part(page, f"decoding-{name}").press("Enter")
+        wait_done(page)
+    expect(page.locator(".why")).to_contain_text(
+        f"malus (new instruments): {before:g} → {round(before + 0.005, 3):g}"
+    )
+    expect(page.locator(".why")).to_contain_text("words aimed at: 0 → 30")
+    part(page, "method").select_option("sample")
+    wait_done(page)
+    expect(page.locator(".why")).to_contain_text("method: beam search → sampling")
 
 
 def test_history_restores_words_and_settings(page):
@@ -233,3 +254,63 @@ def test_a_damaged_link_starts_afresh_with_a_sentence(page):
     other = open_page(suffix="#s=AAAA")
     expect(part(other, "error")).to_contain_text("could not be read")
     other.context.close()
+
+
+def reload(page) -> None:
+    page.reload()
+    page.wait_for_selector(".agpt[data-ready=yes]")
+
+
+def test_a_page_loaded_anew_holds_what_it_held(page):
+    part(page, "files").set_input_files(EXAMPLES[0])
+    wait_done(page)
+    page.get_by_label(f"Artist of {EXAMPLES[0].name}").fill("Clara")
+    part(page, "passage").locator("summary").click()
+    part(page, "to").fill("9")
+    part(page, "to").press("Enter")
+    wait_done(page)
+    add_tag(page, "sad")
+    set_slider(page, "Strength of tags", 0.5)
+    wait_done(page)
+    caption, tags = caption_of(page), part(page, "tags").inner_text()
+    reload(page)
+    wait_done(page)
+    assert caption_of(page) == caption and part(page, "tags").inner_text() == tags
+    expect(page.get_by_label(f"Artist of {EXAMPLES[0].name}")).to_have_value("Clara")
+    expect(part(page, "passage-text")).to_have_text("0:00–0:09")
+    assert page.get_by_label("Strength of tags").input_value() == "0.5"
+
+    change = "text => sessionStorage.setItem('audiogpt-tab', text)"
+    kept = json.loads(page.evaluate("sessionStorage.getItem('audiogpt-tab')"))
+    for name in (kept["tracks"][0]["file"] + "x", "/etc/passwd"):  # by now deleted; never uploaded
+        kept["tracks"][0]["file"] = name
+        page.evaluate(change, json.dumps(kept))
+        reload(page)
+        expect(part(page, "error")).to_have_text(EXPIRED)
+    for broken in ("{", '{"v": 1, "settings": {"tags": 3}, "tracks": [null, {"file": 1}]}'):
+        page.evaluate(change, broken)
+        reload(page)
+        expect(part(page, "status")).to_have_text("Add music or a tag to begin.")
+
+
+def test_a_link_counts_until_its_page_is_loaded_anew(page):
+    add_tag(page, "jazz")
+    wait_done(page)
+    page.get_by_role("tab", name="Keep").click()
+    link = part(page, "link").input_value()
+    set_slider(page, "Strength of tags", 0.5)
+    wait_done(page)
+    page.goto("about:blank")
+    page.goto(link)
+    page.wait_for_selector(".agpt[data-ready=yes]")
+    wait_done(page)
+    assert page.get_by_label("Strength of tags").input_value() == "1"
+    set_slider(page, "Strength of tags", 0.25)
+    wait_done(page)
+    reload(page)
+    wait_done(page)
+    assert page.get_by_label("Strength of tags").input_value() == "0.25"
+    part(page, "live").uncheck()
+    reload(page)
+    expect(part(page, "status")).to_have_text("Press Caption to go on.")
+    assert caption_of(page) == ""

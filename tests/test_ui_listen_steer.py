@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from ui_browser import (
     try_example,
     wait_done,
 )
+
+from audiogpt.pipeline import Captioner
 
 pytest_plugins = ("ui_browser",)
 pytestmark = pytest.mark.browser
@@ -54,8 +57,50 @@ def test_a_playlist_has_artists_and_weights(page):
     expect(part(page, "vector")).to_be_hidden()
     assert before
     screenshot(page, "playlist")
-    page.get_by_label(f"Remove {EXAMPLES[0].name}").click()
+    part(page, "play").click()
+    page.wait_for_function("!document.querySelector('[data-id=audio]').paused")
+    page.get_by_label(f"Remove {EXAMPLES[1].name}").click()
+    assert not part(page, "audio").evaluate("audio => audio.paused")  # the other plays on
     expect(part(page, "tracks").locator("li.track")).to_have_count(1)
+    expect(page.get_by_label(f"Remove {EXAMPLES[0].name}")).to_be_focused()
+    set_slider(page, f"Weight of {EXAMPLES[0].name}", 1)  # the only track, but not heard till then
+    wait_done(page)
+    expect(part(page, "vector")).to_be_visible()
+
+
+def test_the_keyboard_stays_where_it_is_while_the_page_is_drawn_anew(page, monkeypatch):
+    listen = Captioner.listen
+    go_on = threading.Event()
+
+    def slowly(self, *args, **options):
+        go_on.wait(30)
+        return listen(self, *args, **options)
+
+    monkeypatch.setattr(Captioner, "listen", slowly)
+    part(page, "files").set_input_files(EXAMPLES[0])
+    artist = page.get_by_label(f"Artist of {EXAMPLES[0].name}")
+    artist.press_sequentially("Clara")
+    artist.press("ArrowLeft")
+    go_on.set()
+    wait_done(page)
+    expect(artist).to_be_focused()
+    page.keyboard.type("!")
+    expect(artist).to_have_value("Clar!a")
+    part(page, "files").set_input_files(EXAMPLES[1])
+    wait_done(page)
+    expect(artist).to_be_focused()
+    name = page.get_by_role("button", name=EXAMPLES[0].name, exact=True)
+    name.press("Enter")
+    expect(name).to_be_focused()
+    expect(name).to_have_attribute("aria-pressed", "true")
+    page.locator("details.settings summary").click()
+    part(page, "method").focus()
+    part(page, "method").select_option("sample")
+    expect(part(page, "decoding-beams")).to_have_count(0)
+    expect(part(page, "method")).to_be_focused()
+    for track in EXAMPLES[:2]:
+        page.get_by_label(f"Remove {track.name}").press("Enter")
+    expect(part(page, "files")).to_be_focused()
 
 
 def test_the_passage_is_what_is_heard(page):
@@ -80,6 +125,27 @@ def test_a_recording_is_captioned(page):
     part(page, "record").click()
     wait_done(page)
     expect(part(page, "tracks")).to_contain_text("recording.wav")
+
+
+def test_a_double_click_opens_one_microphone_and_closes_it(page):
+    page.evaluate(
+        """() => { window.open = []; const ask = navigator.mediaDevices.getUserMedia.bind(
+          navigator.mediaDevices); navigator.mediaDevices.getUserMedia = async (what) => {
+            await new Promise((done) => setTimeout(done, 500));
+            const stream = await ask(what); window.open.push(stream); return stream; }; }"""
+    )
+    part(page, "record").dblclick()
+    expect(part(page, "record")).to_have_text("Stop recording")
+    page.wait_for_timeout(3500)
+    part(page, "record").dblclick()
+    wait_done(page)
+    states = "window.open.map((stream) => stream.getTracks()[0].readyState)"
+    assert page.evaluate(states) == ["ended"]
+    page.evaluate("() => { window.MediaRecorder = class { constructor() { throw new Error() } }; }")
+    part(page, "record").click()
+    expect(part(page, "error")).to_contain_text("microphone cannot be used")
+    assert page.evaluate(states) == ["ended", "ended"]
+    expect(part(page, "record")).to_have_text("Record")
 
 
 @pytest.mark.parametrize(
@@ -180,9 +246,13 @@ def test_artists_are_normalised_and_named(page):
     for name in ("Ada", "Bo"):
         part(page, "artist").fill(name)
         part(page, "artist").press("Enter")
+    expect(part(page, "artist-note")).to_have_text("")
+    part(page, "artist").fill("ada")
+    part(page, "artist").press("Enter")
+    expect(part(page, "artist-note")).to_contain_text("“ada” is already")
     set_slider(page, "Share of Bo", 1)
     wait_done(page)
-    readouts = part(page, "artists").locator("output").all_inner_texts()
+    readouts = part(page, "artists").locator(".readout").all_inner_texts()
     assert readouts == ["50\u2009%", "50\u2009%"]
     label = part(page, "vector").locator("svg").get_attribute("aria-label")
     assert "Ada 50" in label and "Bo 50" in label

@@ -107,6 +107,11 @@ def test_a_message_becomes_a_request():
         {"request": {"decoding": {"beams": 99}}},
         {"request": {"decoding": {"banana": 1}}},
         {"request": {"seed": -1}},
+        {"request": {"tags": [{"text": "half of \ud83d"}]}},
+        {"request": {"artists": [{"name": "\ud83d"}]}},
+        {"request": {"tracks": [{"file": "example:" + example_names()[0], "name": "\ud83d"}]}},
+        {"request": {"tracks": [{"file": "\ud83d"}]}},
+        {"request": {"decoding": {"\ud83d": 1}}},
         {"request": {"tracks": [{"file": "/etc/passwd"}]}},
         {"request": []},
         {"run": None},
@@ -117,6 +122,7 @@ def test_wrong_messages_get_one_sentence(answers, changes):
     assert len(spoken) == 1
     assert spoken[0]["done"] and spoken[0]["error"].endswith(".")
     assert "Traceback" not in spoken[0]["error"] and spoken[0]["error"] != FAILURE
+    assert spoken[0]["error"].encode() and "codec" not in spoken[0]["error"]
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{", 3, "{}"])
@@ -135,12 +141,18 @@ def test_an_unforeseen_failure_is_logged_and_not_shown(answers, monkeypatch, cap
     assert "secret detail" in caplog.text
 
 
-def test_answers_grow_and_end_with_a_trace(answers):
+def test_answers_grow_and_end_with_a_trace(answers, monkeypatch):
+    for name in ("STREAM_PATIENCE", "STREAM_INTERVAL"):
+        monkeypatch.setattr(answers_module, name, 0.0)
     track = {"file": "example:" + example_names()[0], "name": "one"}
     text = message(request={"tracks": [track], "tags": []}, auto=True)
     spoken = [json.loads(part) for part in answers.caption(text)]
     for earlier, later in itertools.pairwise(spoken):
-        assert set(earlier) <= set(later)
+        assert set(earlier) - {"heard"} <= set(later)
+    streamed = [answer for answer in spoken if "partial" in answer]
+    assert len(streamed) > 3
+    # What was heard is large: it does not come again with every word.
+    assert all(("heard" in answer) == ("result" in answer) for answer in streamed)
     last = spoken[-1]
     assert last["done"] and last["run"] == 1
     assert last["heard"][0]["seconds"] == pytest.approx(15.5, abs=0.6)
@@ -348,7 +360,7 @@ def test_long_listening_reports_progress_and_can_be_stopped(answers, monkeypatch
     listen = answers.captioner.listen
 
     def slowly(track, *, progress=None):
-        for share in (0.25, 0.5, 0.75):
+        for share in (0.25, 0.5, 0.75) if progress is not None else ():
             progress(share)
             time.sleep(0.05)
         return listen(track)
@@ -359,6 +371,12 @@ def test_long_listening_reports_progress_and_can_be_stopped(answers, monkeypatch
     steps = answers._listen(read_message(asked))
     shares = [step["listening"] for step in steps if "listening" in step]
     assert shares == sorted(shares) and 0.25 in shares and shares[-1] <= 1
+    # The page knows what is heard, but the server has forgotten it: it is heard again, not told.
+    known = message(request={"tracks": [track]}, extra={"heard": True})
+    spoken = [json.loads(text) for text in answers.caption(known)]
+    assert "listening" in spoken[0] and not any("heard" in answer for answer in spoken)
+    assert spoken[-1]["result"]
     answers.supersede(["p", 5])
-    spoken = [json.loads(text) for text in answers.caption(asked)]
-    assert spoken[-1]["stopped"] and "heard" not in spoken[-1]
+    for text in (asked, known):
+        spoken = [json.loads(text) for text in answers.caption(text)]
+        assert spoken[-1]["stopped"] and "heard" not in spoken[-1]

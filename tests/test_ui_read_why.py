@@ -101,6 +101,13 @@ def test_a_word_opens_its_numbers(page, size):
     assert sum(widths) == pytest.approx(100, abs=0.1)
     probabilities = detail.locator(".candidates .number").all_inner_texts()
     assert len(probabilities) >= 5
+    likely = page.evaluate(
+        """() => [...document.querySelectorAll('[data-id=hero] button.word')].map((word) => {
+          word.click();
+          return document.querySelector('[data-id=detail] .candidates').textContent; }).join(' ')"""
+    )
+    assert "<|" not in likely
+    word.click()
     part(page, "shapley").click()
     expect(detail.locator("table.branches thead")).to_contain_text("Shapley")
     detail.get_by_text("Numbers per layer").click()

@@ -7,20 +7,26 @@ the server did.
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from conftest import EXAMPLES
 from playwright.sync_api import expect
-from ui_browser import caption_of, part, set_slider, try_example, wait_done
+from ui_browser import add_tag, caption_of, part, set_slider, try_example, wait_done
 
 from audiogpt.pipeline import Captioner
-from audiogpt.request import SegmentCaption
+from audiogpt.request import CaptionResult, SegmentCaption
 
 pytest_plugins = ("ui_browser",)
 pytestmark = pytest.mark.browser
 EVERY = 0.4  # s between two parts
 MANY = 200
+UNEXPLAINED = (  # a whole caption without its bars
+    "document.querySelector('[data-id=hero] button.word')"
+    " && !document.querySelector('[data-id=hero] .bar > span')"
+)
 
 
 @pytest.fixture
@@ -153,3 +159,132 @@ def test_a_track_that_is_removed_while_it_is_heard_stays_away(page, monkeypatch)
     expect(part(page, "status")).to_have_text("Add music or a tag to begin.")
     assert caption_of(page) == ""
     assert stopped == ["StopListening"]
+
+
+def test_stop_before_the_reasons_leaves_no_other_captions_reasons(page, monkeypatch):
+    add_tag(page, "rock")
+    wait_done(page)
+    go_on = threading.Event()
+    stream = Captioner.stream
+
+    def slowly(self, request, **options):
+        for item in stream(self, request, **options):
+            if isinstance(item, CaptionResult) and item.trace is not None:
+                go_on.wait(120)
+            yield item
+
+    monkeypatch.setattr(Captioner, "stream", slowly)
+    part(page, "live").uncheck()
+    add_tag(page, "jazz piano")
+    part(page, "go").click()
+    page.wait_for_function(UNEXPLAINED)
+    page.get_by_role("tab", name="Keep").click()
+    part(page, "save-csv").click()  # shown as they were, but the caption is another by now
+    expect(part(page, "status")).to_have_text("Working out why…")
+    part(page, "pin").click()
+    go_on.set()
+    wait_done(page)
+    expect(page.locator("article.side").first.locator(".totals")).to_be_visible()
+    go_on.clear()
+    add_tag(page, "violin")
+    part(page, "go").click()
+    page.wait_for_function(UNEXPLAINED)
+    part(page, "stop").click()
+    page.get_by_role("tab", name="See why").click()
+    why = page.locator("#agpt-panel-why")
+    expect(why).to_have_text("Stopped before the reasons were worked out.")
+    page.get_by_role("tab", name="Keep").click()
+    expect(part(page, "save-csv")).to_be_disabled()
+    go_on.set()
+
+
+def test_stop_stops_an_upload(page):
+    add_tag(page, "rock")
+    wait_done(page)
+    before = caption_of(page)
+
+    def late(route):
+        time.sleep(1)
+        route.continue_()
+
+    page.route("**/upload**", late)
+    part(page, "files").set_input_files(EXAMPLES[:2])
+    expect(part(page, "status")).to_have_text("Uploading…")
+    expect(part(page, "stop")).to_be_enabled()
+    part(page, "stop").click()
+    expect(part(page, "status")).to_have_text("Stopped.")
+    page.wait_for_timeout(3000)
+    expect(part(page, "status")).to_have_text("Stopped.")
+    expect(part(page, "tracks").locator("li")).to_have_count(0)
+    assert caption_of(page) == before
+    expect(part(page, "stop")).to_be_disabled()
+
+
+def test_an_error_leaves_nothing_false_behind(page, tmp_path):
+    (tmp_path / "bad.mp3").write_bytes(b"hello world" * 5000)
+    part(page, "files").set_input_files(tmp_path / "bad.mp3")
+    expect(part(page, "error")).to_be_visible()
+    expect(part(page, "wave")).to_have_text("not heard yet")
+    page.get_by_label("Remove bad.mp3").click()
+    expect(part(page, "error")).to_be_hidden()
+    add_tag(page, "rock")
+    wait_done(page)
+    before = caption_of(page)
+    page.evaluate(
+        """() => { const take = window.audiogptAnswer; window.audiogptAnswer = (kind, text) => {
+          if (!text) return;
+          const { run } = JSON.parse(text);
+          take(kind, JSON.stringify({ run, partial: { title: 'Half a', description: 'one' } }));
+          window.audiogptAnswer = () => {};
+          window.fail = () => take(kind, JSON.stringify({ run, error: 'No.', done: true }));
+        }; }"""
+    )
+    page.wait_for_timeout(600)
+    add_tag(page, "jazz")
+    page.wait_for_function("() => Boolean(window.fail)")
+    page.evaluate("window.fail()")
+    expect(part(page, "error")).to_have_text("No.")
+    assert caption_of(page) == before
+    page.get_by_role("tab", name="Compare").click()
+    page.get_by_role("button", name="Restore").first.click()
+    expect(part(page, "error")).to_be_hidden()
+    part(page, "live").uncheck()
+    page.get_by_label("Remove the tag rock").click()
+    expect(part(page, "status")).to_have_text("Add music or a tag to begin.")
+    assert caption_of(page) == ""
+
+
+def test_a_server_that_does_not_answer_is_told_of(page, monkeypatch):
+    full = '{"detail": "Queue is full. Max size is 32 and current size is 32."}'
+    page.route(
+        "**/queue/join**",
+        lambda route: route.fulfill(status=503, content_type="application/json", body=full),
+    )
+    add_tag(page, "rock")
+    expect(part(page, "error")).to_contain_text("has not answered: press Caption")
+    expect(part(page, "stop")).to_be_disabled()
+    page.unroute("**/queue/join**")
+    part(page, "go").click()
+    wait_done(page)
+    expect(part(page, "error")).to_be_hidden()
+
+    go_on = threading.Event()
+    stream = Captioner.stream
+
+    def slowly(self, request, **options):
+        go_on.wait(60)
+        yield from stream(self, request, **options)
+
+    monkeypatch.setattr(Captioner, "stream", slowly)
+    page.clock.install()
+    add_tag(page, "jazz")
+    page.wait_for_timeout(500)
+    page.clock.fast_forward(21_000)
+    page.wait_for_timeout(1500)
+    expect(part(page, "status")).to_have_text("Writing…")  # the server is there, and busy
+    page.route("**/component_server**", lambda route: route.abort())
+    page.clock.fast_forward(21_000)
+    expect(part(page, "error")).to_contain_text("has not answered: press Caption")
+    go_on.set()
+    page.unroute("**/component_server**")
+    page.problems.clear()  # the refused requests

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,16 +75,23 @@ class Tagger:
         self._logmel = LogMel().to(self.device)
         self._taggers = load_taggers(self.device)
 
-    def listen(self, samples: np.ndarray) -> TagsHeard:
-        """Tag mono float32 ``(n,)`` at 16 kHz.
+    def listen(
+        self, samples: np.ndarray, *, progress: Callable[[float], None] | None = None
+    ) -> TagsHeard:
+        """Tag mono float32 ``(n,)`` at 16 kHz; ``progress`` as for ``listen_blocks``.
 
         Raises:
             AudioError: there are no samples.
         """
-        return self.listen_blocks([checked_mono(samples)])
+        return self.listen_blocks([checked_mono(samples)], progress=progress)
 
-    def listen_blocks(self, blocks: Iterable[np.ndarray]) -> TagsHeard:
-        """Tag consecutive pieces ``(n,)`` of one sound, in bounded memory."""
+    def listen_blocks(
+        self, blocks: Iterable[np.ndarray], *, progress: Callable[[float], None] | None = None
+    ) -> TagsHeard:
+        """Tag consecutive pieces ``(n,)`` of one sound, in bounded memory.
+
+        ``progress`` is called with the seconds heard so far, after each batch of patches.
+        """
         level, speech = _Level(), SpeechMeter()
         msd_parts, mtt_parts, rows, times = [], [], [], []
         msd_tagger, mtt_tagger = self._taggers
@@ -99,6 +106,8 @@ class Tagger:
                 mtt_parts.append(torch.sigmoid(mtt_tagger.logits(pooled[1])).cpu().numpy())
                 rows.append(pooled_rows(self._taggers, pooled).cpu().numpy())
             times.append(patch_times(first, len(patches)))
+            if progress is not None:
+                progress(float(times[-1][-1, 1]))
         msd, mtt = np.concatenate(msd_parts), np.concatenate(mtt_parts)  # (S, 50)
         taggram = confidences(msd, mtt)  # (S, n_tags)
         overall = confidences(msd.mean(axis=0), mtt.mean(axis=0))  # (n_tags,)

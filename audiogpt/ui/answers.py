@@ -48,7 +48,10 @@ def answering(handler: Callable[..., Iterator[dict[str, Any]]]) -> Callable[...,
             answer: dict[str, Any] = {}
             for more in handler(self, read_message(text)):
                 answer |= more
-                yield write_answer(run=run, **answer)
+                streaming = "partial" in answer and "result" not in answer
+                # What was heard is large, and the page has it by then, or gets it with the result.
+                told = answer.keys() - ({"heard"} if streaming else set())
+                yield write_answer(run=run, **{name: answer[name] for name in told})
         except ValueError as error:
             yield write_answer(run=run, error=str(error), done=True)
         except StopListening:
@@ -76,8 +79,10 @@ class Answers:
         """Listen, then stream a caption, then its trace; stops when the page has moved on."""
         started = time.perf_counter()
         request = message.request
-        if request.tracks and not message.extra.get("heard"):  # the page may know it already
-            yield from self._listen(message)
+        for step in self._listen(message) if request.tracks else ():
+            # The page may know what is heard; the server may have forgotten it all the same.
+            if not ("heard" in step and message.extra.get("heard")):
+                yield step
         if request.tracks and message.auto:
             request = self._tagged(request)
             yield {"auto_tags": [dataclasses.asdict(tag) for tag in request.tags]}
@@ -176,7 +181,7 @@ class Answers:
     def restore(self, text: Any) -> str:
         """Check a saved result and give it back with what the pictures need.
 
-        What nearly won is left out of another checkpoint's: its tokens are not those of this one.
+        What else was likely is left out of another checkpoint's: its tokens are others.
         """
         try:
             with self._restoring:
@@ -220,6 +225,7 @@ def first_message(captioner: Captioner) -> str:
             "weights_are_relative": captioner.config.weights_are_relative,
             "tags_ordered": any(branch.ordered for branch in captioner.config.branches),
             "controls": list(captioner.config.controls),
+            "end": captioner.tokenizer.decode([captioner.config.eos_token_id]),
             "longest": min(MAX_TOKENS, captioner.config.n_positions),
         }
     ).replace("<", "\\u003c")

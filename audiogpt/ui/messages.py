@@ -1,7 +1,8 @@
 """What travels between the page and the server: one JSON object each way.
 
 A message of the page is {page, run, request, auto, ...}; an answer repeats `run`, and grows: it
-holds everything said so far, so that a skipped intermediate answer loses nothing.
+holds everything said so far, so that a skipped intermediate answer loses nothing. Only what was
+heard is left out while words stream in, and comes again with the result.
 """
 
 from __future__ import annotations
@@ -102,7 +103,6 @@ def heard_view(listening: Listening) -> dict[str, Any]:
         "sha256": listening.sha256,
         "seconds": round(listening.seconds, 3),
         "peaks": [round(float(peak), 3) for peak in listening.peaks],
-        "times": [[round(float(t), 3) for t in span] for span in listening.times],
         "tags": [
             {"text": tag.text, "confidence": round(tag.confidence, 3)} for tag in listening.heard
         ],
@@ -135,5 +135,9 @@ def _rounded(array: Any) -> list[list[float]]:
 
 
 def write_answer(**fields: Any) -> str:
-    """JSON text; "<" is escaped, so that no part of it can be taken for markup."""
-    return json.dumps(fields, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+    """JSON text; "<" is escaped, so that no part of it can be taken for markup.
+
+    Lone surrogates, which an error may quote, become "?": no text that holds one can be sent.
+    """
+    text = json.dumps(fields, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+    return text.encode("utf-8", "replace").decode("utf-8")

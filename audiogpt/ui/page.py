@@ -31,6 +31,8 @@ SCRIPTS = (
     "compare.js",
     "export.js",
     "keep.js",
+    "tab.js",
+    "waiting.js",
     "main.js",
 )
 STYLES = ("base.css", "steer.css", "read.css", "why.css")
@@ -80,8 +82,9 @@ def launch_options() -> dict[str, Any]:
 def _server_functions(answers: Answers) -> list[Callable[..., Any]]:
     """What the page calls outside the queue; plain functions, because gradio marks them."""
 
-    def supersede(page_and_run: Any) -> None:
+    def supersede(page_and_run: Any) -> bool:
         answers.supersede(page_and_run)
+        return True  # tells the page that the server is there
 
     def restore(text: Any) -> str:
         return answers.restore(text)
@@ -117,7 +120,7 @@ def build(captioner: Captioner) -> gr.Blocks:
             for name in TRIGGER_MODES
         }
         for name, wire in wires.items():
-            getattr(desk, f"ask_{name}")(
+            asked = getattr(desk, f"ask_{name}")(
                 getattr(answers, name),
                 inputs=desk,
                 outputs=wire,
@@ -127,6 +130,9 @@ def build(captioner: Captioner) -> gr.Blocks:
                 concurrency_id="model",
                 api_name=f"page_{name}",
                 api_visibility="private",
+            )
+            asked.failure(
+                None, js=f"() => window.audiogptFailed('{name}')", api_visibility="private"
             )
         add_endpoints(captioner, concurrency_id="model")
     blocks.queue(max_size=MAX_WAITING)

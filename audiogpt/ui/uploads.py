@@ -21,7 +21,7 @@ def example_names() -> tuple[str, ...]:
 
 def local_path(name: str) -> str:
     """The file behind `example:NAME` or an uploaded path; raises ValueError for anything else."""
-    if not isinstance(name, str) or "\0" in name:
+    if not isinstance(name, str) or any(c == "\0" or "\ud800" <= c <= "\udfff" for c in name):
         raise ValueError(EXPIRED)
     if name.startswith(EXAMPLE_PREFIX):
         wanted = name.removeprefix(EXAMPLE_PREFIX)

@@ -24,19 +24,28 @@ async function wavOf(blob) {
   }
 }
 
-const recording = { recorder: null };
+const recording = { recorder: null, opening: false };
 
 async function toggleRecording() {
   const button = by("record");
-  if (recording.recorder) return recording.recorder.stop();
-  let stream;
+  if (recording.recorder) {
+    if (recording.recorder.state !== "inactive") recording.recorder.stop();
+    return;
+  }
+  if (recording.opening) return; // a second microphone would have no button that closes it
+  recording.opening = true;
+  let stream, recorder;
   try {
     stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+    recorder = new MediaRecorder(stream);
+    recorder.start();
   } catch {
+    if (stream) stream.getTracks().forEach((track) => track.stop());
     return showError("The microphone cannot be used: allow it in the browser, or add a file.");
+  } finally {
+    recording.opening = false;
   }
   const pieces = [];
-  const recorder = new MediaRecorder(stream);
   recording.recorder = recorder;
   recorder.ondataavailable = (event) => pieces.push(event.data);
   recorder.onstop = async () => {
@@ -50,7 +59,6 @@ async function toggleRecording() {
       showError("This recording was too short to use: record a few seconds.");
     }
   };
-  recorder.start();
   button.textContent = "Stop recording";
   button.setAttribute("aria-pressed", "true");
 }
@@ -63,6 +71,7 @@ function seek(index, seconds, stopAt = null) {
     player.audio.currentTime = seconds;
     player.audio.play().catch(() => {});
   };
+  // One at a time: a track that cannot be played must not leave its place to the next one.
+  player.audio.onloadedmetadata = player.audio.readyState >= 1 ? null : start;
   if (player.audio.readyState >= 1) start();
-  else player.audio.addEventListener("loadedmetadata", start, { once: true });
 }

@@ -18,6 +18,7 @@ function remember(answer) {
     Object.assign(last, { answer, tracks });
   else view.history.unshift({ settings, text, answer, time: new Date(), tracks });
   view.history.length = Math.min(view.history.length, MAX_HISTORY);
+  keepTab();
   renderCompare();
 }
 
@@ -31,9 +32,19 @@ function restoreEntry(entry) {
   renderTracks();
   renderSteer();
   dropFlight();
+  keepTab();
+  showError("");
   setBusy(false, "Restored.");
   showAnswer(entry.answer, null);
   announce("Restored: " + entry.text);
+}
+
+// As the page's own field calls it: "Bonus: that length" becomes "bonus (that length)".
+function settingName(name) {
+  const field = FIELDS.find(([key]) => key === name);
+  if (!field) return name;
+  const text = field[1].replace(/ \(.*\)$/, "").replace(/^(\w+): (.*)$/, "$1 ($2)");
+  return text[0].toLowerCase() + text.slice(1);
 }
 
 // What differs between what made two captions, in words.
@@ -48,13 +59,14 @@ function differences(one, other) {
       if (x.get(name) !== y.get(name))
         found.push(what + name + ": " + (x.has(name) ? show(x.get(name)) : "none") + " \u2192 " + (y.has(name) ? show(y.get(name)) : "none"));
   };
-  const number = (v) => (typeof v === "number" ? String(Math.round(v * 100) / 100) : String(v));
+  const number = (v) => (typeof v === "number" ? String(Math.round(v * 1000) / 1000) : String(v));
   compareMaps(pairs(a.tags, "text", "weight"), pairs(b.tags, "text", "weight"), "tag ", number);
   const common = (x, y) => JSON.stringify(x.map((tag) => tag.text).filter((text) => y.some((tag) => tag.text === text)));
   if (first.tags_ordered && common(a.tags, b.tags) !== common(b.tags, a.tags)) found.push("the order of the tags");
   compareMaps(pairs(a.artists, "name", "share"), pairs(b.artists, "name", "share"), "artist ", number);
   compareMaps(new Map(Object.entries(a.strengths)), new Map(Object.entries(b.strengths)), "strength of ", number);
-  compareMaps(new Map(Object.entries(a.decoding || {})), new Map(Object.entries(b.decoding || {})), "", number);
+  const settings = ({ decoding }) => new Map(Object.entries(decoding || {}).map(([name, value]) => [settingName(name), value]));
+  compareMaps(settings(a), settings(b), "", (value) => METHODS[value] || number(value));
   if (a.seed !== b.seed) found.push("seed: " + a.seed + " \u2192 " + b.seed);
   const tracks = (request) => JSON.stringify(request.tracks.map((t) => [t.sha256, t.weight, t.start, t.end]));
   if (tracks(a) !== tracks(b)) found.push("the audio");

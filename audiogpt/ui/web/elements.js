@@ -44,6 +44,9 @@ const mean = (values) => (values.length ? values.reduce((a, b) => a + b, 0) / va
 const plural = (count, word) => count + " " + word + (count === 1 ? "" : "s");
 const argmax = (values) => values.indexOf(Math.max(...values));
 
+// The first characters of a text. Half an emoji, as cutting by UTF-16 units leaves it, cannot be sent.
+const cut = (text, most) => [...text.replace(/\p{Surrogate}/gu, "\ufffd")].slice(0, most).join("");
+
 // Replaces what is in a node; empty children are left out. Keyboard focus is never lost by it.
 function put(node, ...children) {
   const held = node !== document.activeElement && node.contains(document.activeElement);
@@ -51,6 +54,20 @@ function put(node, ...children) {
   fill(node, {}, children);
   if (held) node.focus({ preventScroll: true });
   return node;
+}
+
+// Draws a part of the page anew: what held the focus there holds it again, the caret where it was.
+function keepingFocus(node, draw) {
+  const held = document.activeElement || document.body;
+  const key = (item) => item.dataset.id || item.getAttribute("aria-label") || item.textContent;
+  const alike = () => [...node.querySelectorAll(held.tagName)].filter((item) => key(item) === key(held));
+  const place = node === held ? -1 : alike().indexOf(held);
+  const caret = [held.selectionStart, held.selectionEnd];
+  draw();
+  const again = place < 0 ? null : alike()[place];
+  if (!again) return;
+  again.focus({ preventScroll: true });
+  if (typeof caret[0] === "number") again.setSelectionRange(...caret);
 }
 
 function swatch(part) {
@@ -77,7 +94,7 @@ function fold(name, title, draw) {
 // A labelled slider row: name, range, readout, extra buttons. `input` gets the number.
 function sliderRow({ name, label, value, max = 1, step = 0.01, note, input, show, buttons = [] }) {
   const text = show || ((v) => v.toFixed(2));
-  const readout = h("output", { class: "readout" }, text(value));
+  const readout = h("span", { class: "readout" }, text(value));
   const range = h("input", {
     type: "range", min: 0, max, step, value, "aria-label": label, "aria-valuetext": text(value),
     oninput: () => {

@@ -23,7 +23,9 @@ async function loadJson(file) {
     try { saved = JSON.parse(text); } catch { saved = null; }
     if (!saved || saved.kind !== SAVED || typeof saved.result !== "object")
       throw new Error("This file is not a caption that this page saved.");
-    const reply = JSON.parse(await server.restore(JSON.stringify(saved.result)));
+    const said = await server.restore(JSON.stringify(saved.result));
+    if (!said) throw new Error("The server has not answered: try again.");
+    const reply = JSON.parse(said);
     if (reply.error) throw new Error(reply.error);
     const { result, why } = reply;
     dropFlight();
@@ -40,7 +42,10 @@ async function loadJson(file) {
       selectTrack(state.tracks.length ? 0 : -1);
       renderTracks();
     }
-    showAnswer({ result, why: result.trace ? why : null, key: null }, null);
+    keepTab();
+    showError("");
+    showAnswer({ result, why: result.trace ? why : null, key: null,
+      unexplained: result.trace ? "" : "This caption was saved without its reasons." }, null);
     const same = reply.same_checkpoint ? "" : " It was written by another checkpoint (" + result.checkpoint + "), so making it again may give other words.";
     if (!here) say("Loaded as it was saved. To make it again, add " + wanted.map((t) => t.name || "its audio").join(", ") + "." + same);
     else {
@@ -63,8 +68,13 @@ async function loadJson(file) {
 function renderKeep() {
   const none = !view.answer || !view.answer.result.trace;
   const silent = none || !view.answer.result.row_times.length;
-  const button = (text, id, onclick, disabled = none) =>
-    h("button", { type: "button", class: "button", "data-id": id, disabled, onclick }, text);
+  // A newer caption may be on the page already, without its reasons.
+  const explained = (save) => () => {
+    if (view.answer && view.answer.result.trace) save();
+    else by("status").textContent = "Working out why\u2026";
+  };
+  const button = (text, id, save, disabled = none) =>
+    h("button", { type: "button", class: "button", "data-id": id, disabled, onclick: explained(save) }, text);
   const load = h("input", { type: "file", accept: ".json,application/json", id: "agpt-load", "data-id": "load",
     onchange: (event) => { if (event.target.files[0]) loadJson(event.target.files[0]); event.target.value = ""; } });
   const note = by("load-note") ? by("load-note").textContent : "";

@@ -1,11 +1,22 @@
 // Files in, tracks and waveform out.
 
 const MAX_TRACKS = 50;
+const MAX_BYTES = 200e6;
+
+// Stop opens another round: what an upload of an earlier one still brings is left out.
+const uploads = { round: 0, pending: 0 };
+
+function stopUploads() {
+  uploads.round += 1;
+  uploads.pending = 0;
+}
 
 async function addFiles(files) {
-  const room = MAX_TRACKS - state.tracks.length;
+  const room = Math.max(0, MAX_TRACKS - state.tracks.length - uploads.pending);
   const chosen = [...files].slice(0, room);
   if (!files.length) return;
+  const { round } = uploads;
+  uploads.pending += chosen.length;
   showError("");
   setBusy(true, "Uploading\u2026");
   const added = [], problems = [];
@@ -15,16 +26,20 @@ async function addFiles(files) {
       const { path, url } = await upload(file);
       added.push(newTrack(path, url, file.name));
     } catch {
-      problems.push(file.name + " could not be uploaded: files may have at most 200 MB.");
+      problems.push(file.name + " could not be uploaded: " +
+        (file.size > MAX_BYTES ? "files may have at most 200 MB." : "try again."));
     }
+    if (round !== uploads.round) return;
   }
-  setBusy(false, "");
+  uploads.pending -= chosen.length;
+  if (asking()) setBusy(true, allHeard() ? "Writing\u2026" : "Listening\u2026");
+  else if (!uploads.pending) setBusy(false, "");
   addTracks(added);
   if (problems.length) showError(problems.join(" "));
 }
 
 const newTrack = (file, url, name) => ({
-  file, url, name: name.slice(0, 200), artist: "", weight: 1, start: 0, end: null,
+  file, url, name: cut(name, 200), artist: "", weight: 1, start: 0, end: null,
   seconds: 0, peaks: null, heard: null,
 });
 
@@ -53,10 +68,15 @@ function removeTrack(index) {
   state.tracks.splice(index, 1);
   forgetParts();
   if (!state.tracks.length && state.auto) state.tags = [];
-  player.index = -1;
-  player.audio.pause();
-  selectTrack(Math.min(index, state.tracks.length - 1));
+  const next = Math.min(index, state.tracks.length - 1);
+  if (index < player.index) player.index -= 1; // another one plays on
+  else if (index === player.index) {
+    player.index = -1;
+    player.audio.pause();
+    selectTrack(next);
+  }
   renderTracks();
+  (next < 0 ? by("files") : by("tracks").children[next].querySelector("button.x")).focus();
   renderTags();
   renderWhy(); // what is no longer here cannot be played from there
   changed();
@@ -67,16 +87,27 @@ function selectTrack(index) {
   by("player").hidden = !track;
   if (!track || player.index === index) return;
   player.index = index;
+  player.audio.onloadedmetadata = null;
   player.audio.src = track.url;
   by("from").value = track.start;
   by("to").value = track.end ?? "";
-  renderTracks();
+  refreshTracks();
   renderWave();
+}
+
+// What hearing and choosing change, in place: an artist may be being typed in.
+function refreshTracks() {
+  [...by("tracks").children].forEach((item, index) => {
+    const track = state.tracks[index];
+    if (!track) return;
+    item.querySelector(".track-name").setAttribute("aria-pressed", String(player.index === index));
+    item.querySelector(".length").textContent = track.seconds ? clock(track.seconds) : "";
+  });
 }
 
 function renderTracks() {
   const many = state.tracks.length > 1;
-  by("tracks").replaceChildren(...state.tracks.map((track, index) => {
+  keepingFocus(by("tracks"), () => by("tracks").replaceChildren(...state.tracks.map((track, index) => {
     const remove = h("button", {
       type: "button", class: "x", "aria-label": "Remove " + track.name,
       onclick: () => removeTrack(index),
@@ -84,20 +115,21 @@ function renderTracks() {
     const artist = steerable("artists") && h("input", {
       class: "artist", value: track.artist, maxlength: 100, placeholder: "Artist (optional)",
       "aria-label": "Artist of " + track.name,
-      oninput: (event) => { track.artist = event.target.value; changed(); },
+      oninput: (event) => { track.artist = cut(event.target.value, 100); changed(); },
     });
     const name = h("button", {
       type: "button", class: "track-name", "aria-pressed": String(player.index === index),
       onclick: () => selectTrack(index),
     }, track.name);
     const line = h("div", { class: "track-line" }, name,
-      h("span", { class: "soft small" }, track.seconds ? clock(track.seconds) : ""), remove);
-    const weight = many && sliderRow({
+      h("span", { class: "soft small length" }, track.seconds ? clock(track.seconds) : ""), remove);
+    // A weight that is not 1 counts for a single track too: it must be seen, and set back.
+    const weight = (many || track.weight !== 1) && sliderRow({
       name: "weight", label: "Weight of " + track.name, value: track.weight, show: percent,
       input: (value) => { track.weight = value; changed(); },
     });
     return h("li", { class: "track" }, line, artist, weight && h("ul", { class: "sliders" }, weight));
-  }));
+  })));
 }
 
 const passageOf = ({ file, start, end }) => [file, start, end].join(" ");
@@ -118,7 +150,7 @@ function takeHeard(heard, asked) {
       track.peaks = whole ? found.peaks : placed(found, track);
     }
   });
-  renderTracks();
+  refreshTracks();
   renderWave();
 }
 
@@ -160,7 +192,7 @@ function renderWave() {
   if (!track) return;
   const width = 800, height = 64;
   if (!track.peaks) {
-    box.replaceChildren(h("div", { class: "wave-empty" }, "listening\u2026"));
+    box.replaceChildren(h("div", { class: "wave-empty" }, asking() ? "listening\u2026" : "not heard yet"));
     return;
   }
   const scale = width / track.seconds;

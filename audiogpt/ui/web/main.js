@@ -2,17 +2,21 @@
 
 // A slider moved: with Live on, the newest settings are asked for as soon as the server is free.
 function changed() {
+  keepTab();
   if (by("link")) by("link").value = link();
   renderThrough();
   renderVector();
-  if (state.live) ask(false);
-  else if (flight.asked <= flight.done) setBusy(false, "Press Caption to see the change.");
+  if (state.live || !hasInput()) return ask(false);
+  showError("");
+  if (!asking()) setBusy(false, "Press Caption to see the change.");
 }
 
 function ask(deliberate) {
+  keepTab();
   if (!hasInput()) {
     if (deliberate) showError("Add music, a tag or an artist first.");
     else {
+      showError("");
       dropFlight(); // or the caption of what was removed would come back
       setBusy(false, "Add music or a tag to begin.");
       clearCaption();
@@ -24,22 +28,36 @@ function ask(deliberate) {
   flight.run += 1;
   flight.since = performance.now();
   flight.tracks = state.tracks.map((track) => ({ ...track }));
-  if (flight.asked > flight.done && flight.superseded < flight.asked) {
+  if (asking() && flight.superseded < flight.asked) {
     flight.superseded = flight.asked;
-    server.supersede([page + ":caption", flight.run]);
+    supersede("caption", flight.run);
   }
   note({ asked: flight.run, shown: flight.run });
   holdHeight();
   setBusy(true, allHeard() ? "Writing\u2026" : "Listening\u2026");
+  if (!allHeard()) renderWave();
   send("caption", { heard: allHeard() });
+  awaitAnswer();
 }
 
 function stop() {
   dropFlight();
   stopParts();
-  setBusy(false, "Stopped.");
+  stopUploads();
+  settle("Stopped.");
   renderThrough();
-  if (view.answer) renderWords();
+}
+
+// Nothing more comes: half-written words give way to the caption that the buttons are about.
+function settle(text) {
+  setBusy(false, text);
+  renderWave();
+  if (!view.answer) return clearCaption();
+  if (!view.answer.result.trace && !view.answer.unexplained) {
+    view.answer.unexplained = "Stopped before the reasons were worked out.";
+    renderEverything(); // or another caption's reasons would stay
+  }
+  renderWords();
 }
 
 function clearCaption() {
@@ -66,15 +84,18 @@ const PATIENCE = 450; // ms
 
 function takeCaption(answer) {
   if (answer.run < flight.shown) return;
+  awaitAnswer();
   if (answer.error) {
     note({ done: Math.max(flight.done, answer.run) });
     dropExpected();
-    setBusy(false, "No caption.");
+    settle("No caption.");
     return showError(answer.error);
   }
   if (answer.stopped) return;
-  if (answer.listening !== undefined && !answer.heard)
-    by("status").textContent = "Listening\u2026 " + percent(answer.listening);
+  if (!answer.result) {
+    const listening = answer.listening !== undefined && !answer.heard && !answer.auto_tags && !answer.partial;
+    by("status").textContent = listening ? "Listening\u2026 " + percent(answer.listening) : "Writing\u2026";
+  }
   if (answer.heard && flight.heard !== answer.run) {
     flight.heard = answer.run;
     takeHeard(answer.heard, flight.tracks);
@@ -85,7 +106,6 @@ function takeCaption(answer) {
     flight.tagged = answer.run;
     state.tags = answer.auto_tags.map((tag) => ({ ...tag, confidence: confidenceOf(tag.text) }));
     renderTags();
-    if (!answer.result) by("status").textContent = "Writing\u2026";
   }
   const late = performance.now() - flight.since > PATIENCE || !view.answer;
   if (answer.partial && !answer.result && late) renderPartial(answer.partial);
@@ -93,7 +113,7 @@ function takeCaption(answer) {
     const before = view.answer && flight.said !== answer.run ? view.answer.result.words.map((w) => w.text) : null;
     const speak = flight.said !== answer.run;
     flight.said = answer.run;
-    showAnswer({ result: answer.result, why: answer.why || null, key: answer.key || null }, before, speak);
+    showAnswer({ run: answer.run, result: answer.result, why: answer.why || null, key: answer.key || null }, before, speak);
     if (answer.done) {
       setBusy(false, "Done in " + ((performance.now() - flight.since) / 1000).toFixed(2) + " s");
       if (view.expect && view.expect.run === answer.run) {
@@ -108,12 +128,14 @@ function takeCaption(answer) {
 
 function showAnswer(answer, before, speak = true) {
   const kept = view.answer && view.answer.result.words[view.word];
+  // What was pinned before its reasons came gets them too.
+  if (view.pinned && view.pinned === view.answer && answer.run && answer.run === view.answer.run) view.pinned = answer;
   view.answer = answer;
   const same = kept ? answer.result.words.findIndex((word) => word.text === kept.text && word.part === kept.part) : -1;
   view.word = same;
   renderResult(before);
   if (speak) announce("Caption: " + captionText(answer.result));
-  if (!answer.result.trace) return; // the pictures follow in a moment; until then the last ones stay
+  if (!answer.result.trace && !answer.unexplained) return; // the pictures follow in a moment; until then the last ones stay
   renderWhy();
   renderThrough();
   renderCompare();
@@ -141,12 +163,14 @@ function startTheme() {
 startTabs();
 startTheme();
 startListening();
-const linked = openLink();
+const brought = bringBack();
+const linked = !brought && openLink();
 startSteering();
 startStrip();
 startReading();
 by("pin").addEventListener("click", () => pin(view.answer));
 renderEverything();
 followLinks();
-if (linked && hasInput()) ask(false);
+if (hasInput() && (linked || (brought && state.live))) ask(false);
+else if (hasInput()) setBusy(false, "Press Caption to go on.");
 element.firstElementChild.dataset.ready = "yes";

@@ -12,9 +12,9 @@ function setBusy(busy, text) {
   if (text !== undefined) by("status").textContent = text;
 }
 
-// Parts are captioned beside a caption that may be at rest: Stop ends both.
+// Parts are captioned, and files uploaded, beside a caption that may be at rest: Stop ends them all.
 function renderStop() {
-  by("stop").disabled = !(by("hero").classList.contains("busy") || through.running);
+  by("stop").disabled = !(by("hero").classList.contains("busy") || through.running || uploads.pending);
 }
 
 // The hero never shrinks while captions come and go, so nothing below it jumps.
@@ -80,7 +80,7 @@ const through = { seconds: 15, list: [], running: false, error: "", run: 0 };
 
 // The server goes on with every part that it was asked for until it is told otherwise.
 function stopParts() {
-  if (through.run) server.supersede([page + ":segments", through.run + 1]);
+  if (through.run) supersede("segments", through.run + 1);
   through.running = false;
 }
 
@@ -157,6 +157,7 @@ function startReading() {
   by("live").addEventListener("change", (event) => {
     state.live = event.target.checked;
     if (state.live) changed();
+    else keepTab();
   });
   by("go").addEventListener("click", () => ask(true));
   by("stop").addEventListener("click", stop);

@@ -39,6 +39,13 @@ function note(changes) {
   Object.assign(element.firstElementChild.dataset, { asked: flight.asked, done: flight.done });
 }
 
+const asking = () => flight.asked > flight.done;
+
+// Runs before this one are no longer wanted. A server that cannot be reached stops by itself.
+function supersede(kind, run) {
+  server.supersede([page + ":" + kind, run]).catch(() => {});
+}
+
 const hasInput = () =>
   state.tracks.length > 0 || state.tags.length > 0 || state.artists.length > 0;
 
@@ -74,7 +81,7 @@ function dropFlight() {
   dropExpected();
   flight.run += 1;
   note({ shown: flight.run, done: flight.asked });
-  server.supersede([page + ":caption", flight.run]);
+  supersede("caption", flight.run);
 }
 
 // Artists as the model gets them: shares normalised, largest first, ten of them; [name, share].
@@ -116,10 +123,10 @@ function applySettings(data) {
   const list = (items) => (Array.isArray(items) ? items : []);
   state.tags = list(data.tags).slice(0, 100)
     .filter((tag) => tag && typeof tag.text === "string" && tag.text.trim())
-    .map((tag) => ({ text: tag.text.slice(0, 60), weight: within(tag.weight, 0, 1, 1) }));
-  state.artists = list(data.artists).slice(0, 50)
+    .map((tag) => ({ text: cut(tag.text, 60), weight: within(tag.weight, 0, 1, 1) }));
+  state.artists = list(data.artists).slice(0, MAX_ARTISTS)
     .filter((artist) => artist && typeof artist.name === "string" && artist.name.trim())
-    .map((artist) => ({ name: artist.name.slice(0, 100), share: within(artist.share, 0, 1e9, 1) }));
+    .map((artist) => ({ name: cut(artist.name, 100), share: within(artist.share, 0, 1e9, 1) }));
   for (const name of BRANCHES)
     state.strengths[name] = within((data.strengths || {})[name], 0, 2, 1);
   for (const [name, value] of Object.entries(DEFAULT_DECODING)) {

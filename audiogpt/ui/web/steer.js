@@ -7,7 +7,7 @@ function touchTags() {
 
 function renderTags() {
   by("heard").hidden = state.auto || !state.tracks.length;
-  by("tags").replaceChildren(...state.tags.map((tag, index) => {
+  keepingFocus(by("tags"), () => by("tags").replaceChildren(...state.tags.map((tag, index) => {
     const confidence = tag.confidence ?? confidenceOf(tag.text);
     const known = KNOWN.has(tag.text.toLowerCase()) || confidence !== null;
     const note = confidence !== null
@@ -37,11 +37,11 @@ function renderTags() {
         },
       }, "\u00d7")],
     });
-  }));
+  })));
 }
 
 function addTag(text) {
-  text = text.trim().replace(/\s+/g, " ");
+  text = cut(text.trim().replace(/\s+/g, " "), 60);
   if (!text) return;
   const note = by("tag-note");
   if (state.tags.some((tag) => tag.text.toLowerCase() === text.toLowerCase())) {
@@ -135,10 +135,18 @@ function renderArtists() {
   renderVector();
 }
 
+const MAX_ARTISTS = 50;
+
 function addArtist(name) {
-  name = name.trim().replace(/\s+/g, " ");
-  if (!name || state.artists.length >= 50) return;
-  if (state.artists.some((artist) => artist.name.toLowerCase() === name.toLowerCase())) return;
+  name = cut(name.trim().replace(/\s+/g, " "), 100);
+  if (!name) return;
+  const note = by("artist-note");
+  if (state.artists.some((artist) => artist.name.toLowerCase() === name.toLowerCase())) {
+    note.textContent = "\u201c" + name + "\u201d is already in the list.";
+    return;
+  }
+  if (state.artists.length >= MAX_ARTISTS) { note.textContent = "Fifty artists are the most."; return; }
+  note.textContent = "";
   state.artists.push({ name, share: state.artists.length ? 0.5 : 1 });
   renderArtists();
   changed();
@@ -160,6 +168,8 @@ const FIELDS = [
 ];
 
 const ABOUT_TAGS = ["target_coverage", "coverage", "invention"];
+
+const METHODS = { beam: "beam search", sample: "sampling" };
 
 function renderDecoding() {
   const sampling = state.decoding.method === "sample";
@@ -195,7 +205,7 @@ function renderDecoding() {
       changed();
     },
   }));
-  by("decoding").replaceChildren(method, ...fields, seed);
+  keepingFocus(by("decoding"), () => by("decoding").replaceChildren(method, ...fields, seed));
 }
 
 function renderSteer() {

@@ -109,6 +109,7 @@ function branchTable(answer, index) {
 
 // The model says artist0, artist1, ...; the page says who that is.
 function tokenName(text, request) {
+  if (text === first.end) return "(end of the caption)";
   const rank = /^\s*artist(\d+)$/.exec(text);
   return rank ? (rankArtists(request)[Number(rank[1])] || ["another artist"])[0] : text.trim() || "\u2423";
 }
@@ -117,7 +118,7 @@ function nearWinners(answer, index) {
   const { result, why } = answer;
   const word = result.words[index];
   if (!why.candidates)
-    return h("p", { class: "soft small" }, "Another checkpoint wrote this caption: only that one can spell what nearly won.");
+    return h("p", { class: "soft small" }, "Another checkpoint wrote this caption: only that one can spell what else was likely.");
   return h("div", {}, tokensOf(word).map((t) => {
     const chosen = result.token_texts[t];
     const seen = why.candidates[t].slice(0, 5);
@@ -140,14 +141,14 @@ function tagAttention(result, word) {
 function wordDetail() {
   const { result } = view.answer;
   const word = result.words[view.word];
-  if (!word) return h("div", { class: "hint" }, h("p", {}, "Pick a word of the caption to see what it was made of, what nearly took its place, and where in the music the model listened."));
+  if (!word) return h("div", { class: "hint" }, h("p", {}, "Pick a word of the caption to see what it was made of, what else was likely in its place, and where in the music the model listened."));
   const probability = Math.exp(tokensOf(word).reduce((sum, t) => sum + result.trace.log_probability[t], 0));
   return h("div", { class: "detail", "data-id": "detail" },
     h("div", { class: "detail-head" }, h("h3", {}, "\u201c" + word.text + "\u201d"),
       h("span", { class: "soft" }, "probability " + percent(probability) + (word.end - word.start > 1 ? " \u00b7 " + (word.end - word.start) + " pieces, averaged" : ""))),
     h("div", { class: "columns" },
       h("div", {}, h("h4", {}, "Branches"), branchTable(view.answer, view.word), tagAttention(result, word)),
-      h("div", {}, h("h4", {}, "What nearly won"), nearWinners(view.answer, view.word)),
+      h("div", {}, h("h4", {}, "Likeliest here"), nearWinners(view.answer, view.word)),
       h("div", {}, h("h4", {}, "Shares per layer"), layerBars(result, word), layerTable(result, word))));
 }
 
@@ -155,7 +156,7 @@ function renderWhy() {
   const panel = panels.why;
   const traced = view.answer && view.answer.result.trace;
   if (!traced) {
-    put(panel, h("p", { class: "soft" }, view.answer ? "Working out why\u2026" : "Once there is a caption, every word of it can be opened here."));
+    put(panel, h("p", { class: "soft" }, view.answer ? view.answer.unexplained || "Working out why\u2026" : "Once there is a caption, every word of it can be opened here."));
     return;
   }
   if (!view.answer.result.words.length)
