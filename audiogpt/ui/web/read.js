@@ -66,7 +66,7 @@ const rankedBy = ({ decoding, tags, strengths }) => {
   const { coverage = 0, invention = 0 } = decoding || {};
   const heard = strengths.tags !== 0 && tags.some((tag) => tag.weight > 0);
   return heard && (coverage || invention)
-    ? " It is the log-probability over the length, with a bonus for using the tags\u2019 words and a malus for each instrument that no tag names (Decoding turns both off)."
+    ? " It is the log-probability over the length, with a bonus for using the tags\u2019 words, the more where they stand together, and a malus for each instrument that no tag names and each word that a tag rules out (Decoding turns both off)."
     : "";
 };
 
