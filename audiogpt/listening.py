@@ -139,6 +139,7 @@ class Listener:
         else:
             chain = itertools.chain(beginning, [rest], opened)
             heard = self._tagger.listen_blocks(chain, progress=share.heard)
+        share.finish()
         if self._embedding is None:
             embedded = EmbeddedAudio(heard.rows, heard.times)
         elif rest is None and self._embedding.sample_rate == rate:
@@ -147,6 +148,7 @@ class Listener:
             for part in self._embedding.embed_blocks([checked_mono(np.concatenate(beginning))]):
                 parts.append(part)
                 share.heard(float(part.times[-1, 1]))
+            share.finish()
             embedded = EmbeddedAudio.joined(parts)
         else:
             again = self._blocks(track, self._embedding.sample_rate, _half(progress, 0.5))
@@ -215,7 +217,7 @@ class _Share:
     """Tells how much of a sound the network has heard: reading is far ahead of it.
 
     `read` gets the share that was read, 0 where the file tells no length: of such a file no share
-    is told until there is no more to read. Both methods may raise what `progress` raises.
+    is told until there is no more to read. All methods may raise what `progress` raises.
     """
 
     def __init__(self, progress: Progress | None, envelope: _Envelope) -> None:
@@ -230,6 +232,11 @@ class _Share:
     def heard(self, seconds: float) -> None:
         whole = self._envelope.seconds if self._whole is None else self._whole
         self._told = min(1.0, max(self._told, seconds / max(whole, 1e-9)))
+        self._tell()
+
+    def finish(self) -> None:
+        """All is heard; the last window of it may end before the sound does."""
+        self._told = 1.0
         self._tell()
 
     def _tell(self) -> None:
