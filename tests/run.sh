@@ -33,4 +33,6 @@ fi
 "$VENV/bin/ruff" format --check .
 "$VENV/bin/ruff" check .
 "$VENV/bin/mypy"
-exec "$VENV/bin/python" -m pytest "$@"
+# Files run side by side, so each process computes on one core.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+exec "$VENV/bin/python" -m pytest -n auto --maxprocesses 4 --dist loadfile "$@"
