@@ -156,8 +156,9 @@ def test_the_heaviest_tags_name_the_piece_and_lead_it() -> None:
         tags = dice.sample(sorted(weights), len(weights))
         text = " ".join(compose(tags, dice, weights)).lower()
         assert text.index("jazz") < text.index("country"), text
-        assert text.index("flute") < text.index("drums") < text.index("steady beat"), text
-        assert "there is drums" not in text
+        assert text.index("drums") < text.index("steady beat"), text
+        assert "a flute" in text
+        assert not re.search(r"drums (carry the melody|take the lead|stand out)", text), text
         title = compose_title(tags, dice, weights)
         assert ("Jazz" in title) or title == "Flute and Drums", title
 

@@ -1,7 +1,8 @@
-"""Descriptions composed from tags: plain, varied sentences in which every tag is used.
+"""Descriptions composed from tags: varied sentences in which every tag is used.
 
 They teach the model to use short lists of single words, such as a tagger gives, and any word that
-somebody types: the wording varies, the tags are copied as they stand.
+somebody types: the wording varies, the tags are copied as they stand. What is said beside them
+claims nothing that could be wrong: that drums keep time, and a flute has the tune.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 
-from audiogpt.training.tag_kinds import by_kind
+from audiogpt.training.band import Band, part_of
+from audiogpt.training.phrasing import PEOPLES, article, listed, noun, sentence, there, verb
+from audiogpt.training.tag_kinds import CALM, by_kind
 from audiogpt.words import all_words, word_set
 
 SHORTEST = 9  # words
@@ -20,71 +23,20 @@ CLOSINGS = (
     "the music keeps this up from beginning to end",
     "everything else stays in the background",
     "the rest of the music follows this lead",
-    "there is little else to it",
-    "that is what gives it its character",
     "it stays true to this from start to finish",
 )
 PIECES = ("song", "piece", "track")
-_MASS = word_set(
-    "percussion brass music drumming singing rapping strumming scratching clapping humming bass "
-    "accompaniment guitar piano strings beatboxing reverb shouting talking speaking speech"
-)
 _STYLE_NOUNS = word_set(
     "ballad waltz march score lullaby anthem hymn carol polka tango opera song music soundtrack "
     "symphony "
     "tune groove study"
 )
-_PEOPLES = word_set(
-    "indian arabic spanish african chinese japanese turkish irish mexican christian celtic latin "
-    "hindustani english french italian russian american"
-)
-_ADJECTIVES = _PEOPLES | word_set(
+_ADJECTIVES = PEOPLES | word_set(
     "classical electronic electro ambient experimental acoustic orchestral cinematic alternative "
     "baroque medieval symphonic choral psychedelic progressive industrial minimalist regional "
     "world funky jazzy bluesy folky indie"
 )
-_PROPER = re.compile(rf"\b({'|'.join(sorted(_PEOPLES | {'christmas'}))})\b")
-
-
-def article(phrase: str) -> str:
-    """The phrase with `a` or `an` before it."""
-    first = phrase.lstrip("\"'").lower()
-    if first.startswith(("80", "8 ", "8-", "18")):
-        return f"an {phrase}"
-    vowel = first[:1] in "aeio" or first.startswith(("um", "un", "up", "ur", "r&b", "rnb", "edm"))
-    exception = first.startswith(("one", "eu", "uni", "uku"))
-    return f"an {phrase}" if vowel and not exception else f"a {phrase}"
-
-
-def listed(parts: Sequence[str], last: str = "and") -> str:
-    """`x`, `x and y`, `x, y and z`."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}"
-
-
-def noun(tag: str) -> str:
-    """A sounding thing with an article where the tag is a countable singular."""
-    words = tag.split()
-    plural = _is_plural(tag)
-    started = words[0] in ("a", "an", "the", "no", "some", "various", "multiple", "two", "layered")
-    if plural or started or (words[-1] in _MASS and len(words) == 1):
-        return tag
-    return article(tag)
-
-
-def _is_plural(tag: str) -> bool:
-    last = tag.split()[-1]
-    return last.endswith("s") and not last.endswith("ss")
-
-
-def _there(things: Sequence[str]) -> str:
-    """`there is a flute and drums`, `there are drums and a flute`."""
-    return f"there {'are' if _is_plural(things[0]) else 'is'} {listed(things)}"
-
-
-def sentence(text: str) -> str:
-    """Capital first letter, capitals for names of peoples, and a full stop."""
-    text = _PROPER.sub(lambda name: name[0].capitalize(), text)
-    return text[:1].upper() + text[1:] + "."
+_SUNG = word_set("vocal vocals voice voices vocalist vocalists singer singers choir choirs")
 
 
 def compose(
@@ -97,15 +49,15 @@ def compose(
     kinds = by_kind(tags)
     for kind in kinds.values():
         heaviest_first(kind, dice, weights)
-    kinds["instrument"] = beats_last(kinds["instrument"])
-    parts = [_opening(kinds, dice)]
-    rest = [_instruments(kinds, dice), _voices(kinds, dice), _moods(kinds, dice)]
-    rest += [_tempo(kinds, dice), *_others(kinds, dice)]
-    middle = [part for part in rest if part]
-    if dice.random() < 0.5:
-        dice.shuffle(middle)
-    quality = _quality(kinds, dice)
-    said = [part for part in [*parts, *middle, quality] if part]
+    band = Band.of(kinds.pop("instrument"))
+    opening = _opening(kinds, band, dice)
+    middle = [*_playing(band, dice), *_voices(kinds, band, dice)]
+    traits = _traits(kinds, dice)
+    if dice.random() < 0.3:
+        middle, traits = traits, middle
+    said = [part for part in (opening, *middle, *traits, _quality(kinds, dice)) if part]
+    if said and not opening:  # nothing yet that `it` could stand for
+        said[0] = re.sub(r"\bit\b", "the piece", said[0], count=1)
     if said and len(" ".join(said).split()) < SHORTEST:
         said.append(dice.choice(CLOSINGS))
     return tuple(sentence(part) for part in said)
@@ -120,6 +72,11 @@ def heaviest_first(
         tags.sort(key=lambda tag: -weights.get(tag, 1.0))
 
 
+def beats_last(tags: Sequence[str]) -> list[str]:
+    """Beats lead nothing: they come after what plays over them."""
+    return sorted(tags, key=lambda tag: part_of(tag) == "beat")
+
+
 def _take(kinds: dict[str, list[str]], kind: str, count: int) -> list[str]:
     taken, kinds[kind] = kinds[kind][:count], kinds[kind][count:]
     return taken
@@ -130,163 +87,243 @@ def _is_plain(tag: str) -> bool:
     return len(tag.split()) == 1 or not set(all_words(tag)) & _STYLE_NOUNS
 
 
-def _opening(kinds: dict[str, list[str]], dice: random.Random) -> str:
+def _opening(kinds: dict[str, list[str]], band: Band, dice: random.Random) -> str:
+    """What piece it is, and mostly one thing more: who leads it, or its tempo."""
+    phrase = _piece(kinds, dice)
+    if not phrase:
+        return ""
+    forms = [f"this is {article(phrase)}", f"here is {article(phrase)}"]
+    tempo = _at_tempo(kinds["tempo"][:1])
+    draw = dice.random()
+    if band.lead and draw < 0.55:
+        return _led(phrase, band, tempo, kinds, dice)
+    if tempo and draw < 0.8:
+        _take(kinds, "tempo", 1)
+        go = dice.choice(("moves", "moves", "is played"))
+        moving = f"this {phrase} {go} {tempo}"
+        if band.beat and dice.random() < 0.5:
+            ground = band.take("rhythm", "beat")
+            return f"{moving} over {listed(ground)}"
+        return dice.choice((moving, f"{forms[0]} {tempo}"))
+    if (band.rhythm or band.beat) and draw < 0.9:
+        ground = band.take("rhythm", "beat")
+        return dice.choice(
+            (
+                f"{dice.choice(forms)} with {listed(ground)}",
+                f"this {phrase} is carried by {listed(ground)}",
+                verb(ground, f"{'carry' if _is_calm(phrase, kinds) else 'drive'} this {phrase}"),
+            )
+        )
+    return dice.choice(forms)
+
+
+def _is_calm(phrase: str, kinds: dict[str, list[str]]) -> bool:
+    return bool(set(all_words(" ".join([phrase, *kinds["mood"], *kinds["tempo"]]))) & CALM)
+
+
+def _piece(kinds: dict[str, list[str]], dice: random.Random) -> str:
+    """`soft instrumental jazz track`: moods, era and genre; empty where none is told."""
     genre = _take(kinds, "genre", 1)
     moods = _take(kinds, "mood", dice.choice((0, 1, 1, 2))) if genre or kinds["mood"] else []
     kinds["mood"] += [mood for mood in moods if not _is_plain(mood)]
     moods = [mood for mood in moods if _is_plain(mood)]
     era = _take(kinds, "era", 1)
-    piece = dice.choice(PIECES)
     if not (genre or moods or era):
         return ""
+    piece = dice.choice(PIECES)
     head = genre[0] if genre else ""
     whole = head.split()[-1] in _STYLE_NOUNS if head else False
     words = [*([", ".join(moods)] if moods else []), *era, *([head] if head else [])]
     if "instrumental" in kinds["voice"] and piece != "song" and not whole and dice.random() < 0.7:
         kinds["voice"].remove("instrumental")
         words.insert(len(words) - bool(head), "instrumental")
-    phrase = " ".join([*words, *([] if whole and head.split()[-1] != "music" else [piece])])
     if whole and head.endswith("music"):
-        phrase = " ".join([*words, "piece"])
-    opening = dice.choice(
-        (
-            f"this is {article(phrase)}",
-            f"this is {article(phrase)}",
-            f"what one hears is {article(phrase)}",
-            f"here is {article(phrase)}",
-            f"one hears {article(phrase)}",
+        return " ".join([*words, "piece"])
+    return " ".join([*words, *([] if whole else [piece])])
+
+
+def _led(
+    phrase: str, band: Band, tempo: str, kinds: dict[str, list[str]], dice: random.Random
+) -> str:
+    """An opening that says who leads the piece, perhaps over what, perhaps how fast."""
+    lead = band.take("lead")
+    support = band.take("harmony", "bass", "rhythm", "beat") if dice.random() < 0.4 else []
+    if support:
+        return dice.choice(
+            (
+                f"in this {phrase}, {verb(lead, 'play')} over {listed(support)}",
+                f"this is {article(phrase)} in which {verb(lead, 'play')} over {listed(support)}",
+                f"{verb(lead, f'lead this {phrase}')} over {listed(support)}",
+                f"this {phrase} puts {listed(lead)} in front of {listed(support)}",
+            )
         )
-    )
-    if kinds["instrument"] and dice.random() < 0.4:
-        some = [noun(tag) for tag in _take(kinds, "instrument", dice.randint(1, 4))]
-        joint = dice.choice(("with", "featuring", "built on", "led by"))
-        joint = "with" if joint == "led by" and is_beat(some[0]) else joint
-        return f"{opening} {joint} {listed(some)}"
-    if len(kinds["tempo"]) == 1 and dice.random() < 0.5:
-        tempo = _take(kinds, "tempo", 1)[0]
-        at = tempo if "tempo" in tempo else f"{tempo} tempo"
-        return f"{opening} at {article(at)}"
-    return opening
-
-
-def is_beat(tag: str) -> bool:
-    """Whether a tag is a beat or a rhythm, which lead nothing."""
-    return tag.endswith(("beat", "beats", "rhythm"))
-
-
-def beats_last(tags: Sequence[str]) -> list[str]:
-    """Beats lead nothing: they come after what plays over them."""
-    return sorted(tags, key=is_beat)
-
-
-def _instruments(kinds: dict[str, list[str]], dice: random.Random) -> str:
-    tags = [noun(tag) for tag in _take(kinds, "instrument", 99)]
-    if not tags:
-        return ""
-    beats = [tag for tag in tags if is_beat(tag)]
-    it = dice.choice(("it", "the song", "the arrangement", "the piece"))
+    tempo = tempo if dice.random() < 0.5 else ""
+    if tempo:
+        _take(kinds, "tempo", 1)
+        return dice.choice(
+            (
+                f"{verb(lead, f'lead this {phrase}')} {tempo}",
+                f"{verb(lead, f'carry this {phrase}')} {tempo}",
+                f"this is {article(phrase)} {tempo} with {listed(lead)}",
+                f"this {phrase} moves {tempo} and features {listed(lead)}",
+            )
+        )
     forms = [
-        f"{it} features {listed(tags)}",
-        f"one hears {listed(tags)}",
-        _there(tags),
-        f"{it} is built around {listed(tags)}",
+        verb(lead, f"lead this {phrase}"),
+        verb(lead, f"carry this {phrase}"),
+        verb(lead, f"are at the heart of this {phrase}"),
+        f"this is {article(phrase)} with {listed(lead)}",
+        f"this {phrase} features {listed(lead)}",
+        f"this {phrase} is built around {listed(lead)}",
     ]
-    if len(tags) >= 2:
-        many = listed(tags[1:])
-        s = "" if _is_plural(tags[0]) else "s"
-        forms += [
-            f"{tags[0]} play{s} over {many}",
-            f"{tags[0]} take{s} the lead, accompanied by {many}",
-            f"{it} combines {listed(tags)}",
-        ]
-    if len(tags) > 1 == len(beats):
-        s = "" if len(tags) > 2 or _is_plural(tags[0]) else "s"
-        forms += [
-            f"{listed(tags[:-1])} play{s} over {beats[0]}",
-            f"{it} features {listed(tags[:-1])} over {beats[0]}",
-        ] * 2
-    if len(tags) == 1 and not beats:
-        s = "" if _is_plural(tags[0]) else "s"
-        forms += [f"{tags[0]} carr{'y' if not s else 'ies'} the melody", f"{tags[0]} stand{s} out"]
+    if len(lead) > 1:
+        forms.append(f"this {phrase} brings together {listed(lead)}")
+        forms.append(f"this {phrase} combines {listed(lead)}")
     return dice.choice(forms)
 
 
-def _voices(kinds: dict[str, list[str]], dice: random.Random) -> str:
-    tags = _take(kinds, "voice", 99)
-    absent = [tag for tag in tags if tag.startswith("no ")]
-    plain = [tag for tag in tags if tag == "instrumental"]
-    heard = [noun(tag) for tag in tags if tag not in absent and tag not in plain]
+def _at_tempo(tags: Sequence[str]) -> str:
+    """`at a slow tempo`; empty without a tempo, or for one that cannot be said so."""
+    if not tags:
+        return ""
+    words = [word for word in tags[0].split() if word != "tempo"]
+    if not words or any("tempo" in word or word in ("song", "melody") for word in words):
+        return ""
+    return f"at {article(' '.join([*words, 'tempo']))}"
+
+
+def _playing(band: Band, dice: random.Random) -> list[str]:
+    """One or two sentences about who plays what."""
     parts = []
-    if heard:
+    lead, behind = band.take("lead"), band.take("harmony")
+    ground = band.take("bass", "rhythm") if band.beat or dice.random() < 0.6 else []
+    beat = band.take("beat")
+    if lead and behind:
         parts.append(
             dice.choice(
                 (
-                    _there(heard),
-                    f"{listed(heard)} can be heard",
-                    f"it features {listed(heard)}",
+                    f"{verb(lead, 'play')} over {listed(behind)}",
+                    f"{verb(lead, 'are backed')} by {listed(behind)}",
+                    f"{verb(behind, 'support')} {listed(lead)}",
+                    f"{verb(lead, 'have the tune')}, with {listed(behind)} behind",
                 )
             )
         )
-    if plain:
-        parts.append(dice.choice(("it is instrumental", "the music is instrumental")))
-    if absent:
-        parts.append(_there(absent))
-    return " and ".join(parts[:1]) + "".join(f", and {part}" for part in parts[1:])
-
-
-def _moods(kinds: dict[str, list[str]], dice: random.Random) -> str:
-    tags = _take(kinds, "mood", 99)
-    if not tags:
-        return ""
-    mood = listed(tags)
-    return dice.choice(
-        (
-            f"it sounds {mood}",
-            f"the mood is {mood}",
-            f"the atmosphere is {mood}",
-            f"the feeling is {mood}",
+    elif lead:
+        forms = [verb(lead, "take the lead"), verb(lead, "stand out")]
+        if "melod" not in " ".join(lead):
+            forms += [
+                verb(lead, "carry the melody"),
+                verb(lead, "have the tune"),
+                f"the melody belongs to {listed(lead)}",
+            ]
+        parts.append(dice.choice(forms))
+    elif behind:
+        parts.append(
+            dice.choice((verb(behind, "fill the background"), verb(behind, "are behind it all")))
         )
-    )
+    ground += band.take("bass", "rhythm")
+    below = _below(ground, beat, dice)
+    if lead and below and len(lead) + len(ground) + len(beat) < 5 and dice.random() < 0.4:
+        parts = [f"{dice.choice((verb(lead, 'play'), verb(lead, 'take the lead')))} while {below}"]
+    elif below:
+        parts.append(below)
+    if band.absent:
+        parts.append(there(band.take("absent")))
+    return parts
 
 
-def _tempo(kinds: dict[str, list[str]], dice: random.Random) -> str:
-    tags = [tag.replace(" tempo", "") for tag in _take(kinds, "tempo", 99)]
-    if not tags:
-        return ""
-    return dice.choice(
-        (f"the tempo is {listed(tags)}", f"it is played at {article(listed(tags))} tempo")
-    )
+def _below(ground: Sequence[str], beat: Sequence[str], dice: random.Random) -> str:
+    """What bass, drums and beats do."""
+    if ground and beat:
+        return dice.choice(
+            (
+                verb(ground, f"lay down {listed(beat)}"),
+                verb(ground, f"hold {listed(beat)}"),
+                verb(ground, f"keep up {listed(beat)}"),
+                verb([*ground, *beat], "keep it moving"),
+            )
+        )
+    if ground:
+        return dice.choice(
+            (
+                verb(ground, "keep time"),
+                verb(ground, "give it its pulse"),
+                verb(ground, "hold it together"),
+                verb(ground, "set the pace"),
+            )
+        )
+    if beat:
+        return dice.choice(
+            (
+                verb(beat, "run underneath"),
+                verb(beat, "keep it moving"),
+                verb(beat, "carry it along"),
+                verb(beat, "hold it together"),
+            )
+        )
+    return ""
+
+
+def _voices(kinds: dict[str, list[str]], band: Band, dice: random.Random) -> list[str]:
+    tags = [tag for tag in kinds["voice"] if tag != "instrumental"]
+    kinds["voice"] = [tag for tag in kinds["voice"] if tag == "instrumental"]
+    absent = [tag for tag in tags if tag.startswith("no ")]
+    heard = [noun(tag) for tag in tags if tag not in absent]
+    parts = []
+    if heard:
+        forms = [there(heard), f"{listed(heard)} can be heard", f"it features {listed(heard)}"]
+        if set(all_words(heard[0])) & _SUNG:
+            forms += [verb(heard, "lead it"), verb(heard, "are in the foreground")]
+        parts.append(dice.choice(forms))
+    if absent:
+        parts.append(there(absent))
+    return [", and ".join(parts)] if parts else []
+
+
+def _traits(kinds: dict[str, list[str]], dice: random.Random) -> list[str]:
+    """All that the piece is beside its players: several traits are said of one subject."""
+    traits: list[str] = []
+    if _take(kinds, "voice", 99):
+        traits.append(dice.choice(("is instrumental", "is instrumental", "stays instrumental")))
+    if tempo := _take(kinds, "tempo", 99):
+        at = [_at_tempo([tag]) for tag in tempo]
+        if all(at):
+            how = listed([text.removeprefix("at ") for text in at])
+            traits.append(dice.choice((f"moves at {how}", f"is played at {how}", f"keeps {how}")))
+        else:
+            traits.append(f"is {listed(tempo)}")
+    moods = _take(kinds, "mood", 99)
+    for mood in moods:  # "happy song"
+        if not _is_plain(mood):
+            traits.append(f"is {mood if mood.endswith('music') else article(mood)}")
+    if moods := [mood.removesuffix(" mood") for mood in moods if _is_plain(mood)]:
+        mood = listed(moods)
+        traits.append(dice.choice((f"feels {mood}", f"sounds {mood}", f"has {article(mood)} mood")))
+    dice.shuffle(traits)
+    if genres := [_genre_noun(tag) for tag in _take(kinds, "genre", 99)]:
+        leaning = ("has touches of", "leans towards", "draws on", "borrows from", "mixes in")
+        traits.append(f"{dice.choice(leaning)} {listed(genres)}")
+    if eras := _take(kinds, "era", 99):
+        traits.append(dice.choice((f"recalls the {listed(eras)}", f"echoes the {listed(eras)}")))
+    apart = []
+    for tag in _take(kinds, "other", 99):
+        if len(tag.split()) > 3:
+            apart.append(dice.choice((f"one can hear {tag}", f"it brings to mind {tag}")))
+        else:
+            form = (f"has {article(tag)} feel", f"brings to mind {tag}", f"has a touch of {tag}")
+            traits.append(dice.choice(form))
+    parts: list[str] = []
+    while traits:
+        count = dice.choice((1, 2, 2, 2, 3, 3))
+        some, traits = traits[:count], traits[count:]
+        subject = dice.choice(("it", "it", "the music")) if not parts else "it"
+        parts.append(f"{subject} {listed(some)}")
+    return parts + apart
 
 
 def _genre_noun(genre: str) -> str:
     return f"{genre} music" if genre.split()[-1] in _ADJECTIVES else genre
-
-
-def _others(kinds: dict[str, list[str]], dice: random.Random) -> list[str]:
-    parts = []
-    if genres := [_genre_noun(tag) for tag in _take(kinds, "genre", 99)]:
-        parts.append(
-            dice.choice(
-                (
-                    f"there are touches of {listed(genres)}",
-                    f"it leans towards {listed(genres)}",
-                    f"it draws on {listed(genres)}",
-                )
-            )
-        )
-    if eras := _take(kinds, "era", 99):
-        parts.append(f"it recalls the {listed(eras)}")
-    for tag in _take(kinds, "other", 99):
-        if len(tag.split()) > 3:
-            parts.append(dice.choice((f"one can hear {tag}", f"it brings to mind {tag}")))
-        else:
-            form = (
-                f"it has {article(tag)} feel",
-                f"it brings to mind {tag}",
-                f"there is a touch of {tag}",
-            )
-            parts.append(dice.choice(form))
-    return parts
 
 
 def _quality(kinds: dict[str, list[str]], dice: random.Random) -> str:

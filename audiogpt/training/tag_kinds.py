@@ -44,6 +44,10 @@ MOODS = word_set(
     perky peppy quirky tense traditional religious hard-hitting party heart-touching
     danceable energy rhythmic melodic dissonant rich crisp clear edgy"""
 )
+CALM = word_set(
+    """soft quiet slow mellow calm calming relaxing relaxed soothing peaceful gentle ambient dreamy
+    ethereal tranquil meditative meditation meditational serene chill chillout"""
+)
 _SOUNDS = word_set(
     """percussion drumming beat beats kick kicks snare snares hat hats cymbal cymbals rimshot
     rimshots clap claps shaker shakers riff riffs arpeggio arpeggios chord chords bassline

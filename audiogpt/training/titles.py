@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from audiogpt.training.compose import beats_last, heaviest_first
-from audiogpt.training.tag_kinds import by_kind, kind_of
+from audiogpt.training.tag_kinds import CALM, by_kind, kind_of
 from audiogpt.words import all_words, word_set
 
 SMALL_WORDS = word_set("a an and at by for from in of on or the to with")
@@ -15,6 +15,37 @@ _FORMS = {
     "instrument": ("Melody", "Piece", "Tune", "Study", "Song"),
     "mood": ("Tune", "Song", "Piece", "Moment", "Melody"),
 }
+# What a piece of some character may be called beside that: names, not claims.
+_CHARACTERS = (
+    (
+        word_set(
+            """dark eerie ominous sinister scary suspenseful mysterious haunting spooky grim creepy
+            unnerving tense"""
+        ),
+        ("Shadows", "Dusk", "Midnight", "Riddle"),
+    ),
+    (
+        word_set("sad melancholic melancholy sentimental poignant nostalgic wistful lonely"),
+        ("Farewell", "Memories", "Longing", "Autumn"),
+    ),
+    (
+        CALM,
+        ("Reverie", "Daydream", "Drift", "Stillness", "Twilight"),
+    ),
+    (
+        word_set(
+            "happy cheerful joyful fun playful bouncy bright humorous youthful lively festive merry"
+        ),
+        ("Holiday", "Sunshine", "Parade", "Stroll"),
+    ),
+    (
+        word_set(
+            """fast energetic uptempo upbeat intense aggressive exciting loud driving powerful party
+            techno trance punk metal edm house dance danceable"""
+        ),
+        ("Rush", "Run", "Chase", "Spark", "Ignition"),
+    ),
+)
 _COMPLETE = word_set(
     "song music ballad waltz melody melodies tune march lullaby anthem solo groove soundtrack "
     "band orchestra beat beats performance recording chords riff rhythm accompaniment performance"
@@ -49,16 +80,16 @@ def compose_title(
     if mood and genre and instrument:
         choices += [(mood, genre, "with", instrument), (mood, instrument, genre)]
     if mood and genre:
-        choices += [(mood, genre, _form(genre, dice))] * 2
+        choices += [(mood, genre, _form(genre, tags, dice))] * 2
     if mood and instrument:
-        choices += [(mood, instrument, _form(instrument, dice))] * 2
+        choices += [(mood, instrument, _form(instrument, tags, dice))] * 2
     if genre and instrument:
-        choices += [(genre, "with", instrument), (instrument, genre, _form(genre, dice))]
+        choices += [(genre, "with", instrument), (instrument, genre, _form(genre, tags, dice))]
     if len(instruments) >= 2 and instruments[0] != instruments[1]:
         choices.append((instruments[0], "and", instruments[1]))
     if not choices:
         seed = genre or instrument or mood or other or _first(tags)
-        choices = [(seed, _form(seed, dice))] if seed else [("untitled", "piece")]
+        choices = [(seed, _form(seed, tags, dice))] if seed else [("untitled", "piece")]
     words = " ".join(part for part in dice.choice(choices) if part).replace("/", " ").split()
     once = [word for index, word in enumerate(words) if word not in words[:index]]
     if once[-1] in SMALL_WORDS:
@@ -77,8 +108,11 @@ def _core(tag: str) -> str:
     return " ".join(words[-2:])
 
 
-def _form(seed: str, dice: random.Random) -> str:
+def _form(seed: str, tags: Sequence[str], dice: random.Random) -> str:
     if all_words(seed)[-1:] and all_words(seed)[-1] in _COMPLETE:
         return ""
-    kind = kind_of(seed)
-    return dice.choice(_FORMS.get(kind, ("Piece", "Tune", "Song"))).lower()
+    words = {word for tag in tags for word in all_words(tag)}
+    names = [names for character, names in _CHARACTERS if words & character]
+    if names and dice.random() < 0.7:
+        return dice.choice(names[0]).lower()
+    return dice.choice(_FORMS.get(kind_of(seed), ("Piece", "Tune", "Song"))).lower()
