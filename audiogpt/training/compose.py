@@ -223,10 +223,11 @@ def _playing(band: Band, dice: random.Random) -> list[str]:
             dice.choice((verb(behind, "fill the background"), verb(behind, "are behind it all")))
         )
     ground += band.take("bass", "rhythm")
-    below = _below(ground, beat, dice)
-    if lead and below and len(lead) + len(ground) + len(beat) < 5 and dice.random() < 0.4:
-        parts = [f"{dice.choice((verb(lead, 'play'), verb(lead, 'take the lead')))} while {below}"]
-    elif below:
+    few = len(lead) + len(ground) + len(beat) < 5
+    if few and lead and ground and not behind and dice.random() < 0.3:
+        keep = verb(ground, f"keep up {listed(beat)}" if beat else "keep time")
+        parts = [f"{dice.choice((verb(lead, 'play'), verb(lead, 'take the lead')))} while {keep}"]
+    elif below := _below(ground, beat, dice):
         parts.append(below)
     if band.absent:
         parts.append(there(band.take("absent")))
@@ -234,35 +235,18 @@ def _playing(band: Band, dice: random.Random) -> list[str]:
 
 
 def _below(ground: Sequence[str], beat: Sequence[str], dice: random.Random) -> str:
-    """What bass, drums and beats do."""
+    """What bass, drums and beats do; mostly in the passive, which asks for no number."""
+    if not (ground or beat):
+        return ""
+    under = listed([*ground, *beat])
+    forms = [f"the music is carried by {under}", f"the music is held together by {under}"]
     if ground and beat:
-        return dice.choice(
-            (
-                verb(ground, f"lay down {listed(beat)}"),
-                verb(ground, f"hold {listed(beat)}"),
-                verb(ground, f"keep up {listed(beat)}"),
-                verb([*ground, *beat], "keep it moving"),
-            )
-        )
-    if ground:
-        return dice.choice(
-            (
-                verb(ground, "keep time"),
-                verb(ground, "give it its pulse"),
-                verb(ground, "hold it together"),
-                verb(ground, "set the pace"),
-            )
-        )
-    if beat:
-        return dice.choice(
-            (
-                verb(beat, "run underneath"),
-                verb(beat, "keep it moving"),
-                verb(beat, "carry it along"),
-                verb(beat, "hold it together"),
-            )
-        )
-    return ""
+        forms += [verb(ground, f"keep up {listed(beat)}"), verb(ground, f"lay down {listed(beat)}")]
+    elif ground:
+        forms += [verb(ground, "keep time"), f"its pulse comes from {under}"]
+    elif beat:
+        forms.append(f"the music moves over {under}")
+    return dice.choice(forms)
 
 
 def _voices(kinds: dict[str, list[str]], band: Band, dice: random.Random) -> list[str]:
