@@ -94,12 +94,15 @@ def mask_artists(caption: str, names: Sequence[str]) -> str:
     ten names have tokens; others stay as they are.
     """
     rank_of: dict[str, int] = {}
+    spelled: set[str] = set()
     for rank, name in enumerate(names[:N_SHARES]):
         if name.strip():
-            rank_of.setdefault(" ".join(name.casefold().split()), rank)
+            folded = " ".join(name.casefold().split())
+            rank_of.setdefault(folded, rank)
+            spelled |= {folded, " ".join(name.split())}  # "Heißkalt" folds to "heisskalt"
     if not rank_of:
         return caption
-    longest_first = sorted(rank_of, key=len, reverse=True)
+    longest_first = sorted(spelled, key=lambda name: (-len(name), name))
     choices = "|".join(r"\s+".join(map(re.escape, name.split())) for name in longest_first)
     # Not \b: a name may begin or end with a character that is no letter, as in "P!nk" and "Ke$ha".
     pattern = re.compile(rf"(?<!\w)(?:{choices})(?!\w)", re.IGNORECASE)

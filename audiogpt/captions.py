@@ -294,7 +294,9 @@ def _read_published(
         added = ADDED_MARKER["description_only"]
     text = added + _delimited(" ".join(replaced), formatting)
     title, description = split_caption(text)
-    return Caption(text, title, description, tuple(_locate(text, words, added)), unnamed)
+    removed = DELIMITER if formatting == "delimiter" else ""
+    located = _locate(text, words, added, removed)
+    return Caption(text, title, description, tuple(located), unnamed)
 
 
 def _delimited(text: str, formatting: str) -> str:
@@ -304,15 +306,15 @@ def _delimited(text: str, formatting: str) -> str:
     return f"{title.strip()} {DESCRIPTION} {description.strip()}"
 
 
-def _locate(text: str, words: Sequence[_Piece], added: str) -> list[Word]:
-    """The words that lie in the title or the description of `text`, which begins with `added`."""
+def _locate(text: str, words: Sequence[_Piece], added: str, removed: str) -> list[Word]:
+    """The words that lie in the title or the description of `text`, which begins with `added` and
+    no longer has `removed` in it."""
     spans, position = [], len(added)
     parts = find_parts(text)
     for word in words:
         if not word.text:
             continue
-        # A delimiter that formatting replaced is no longer there; what is left of it is.
-        body = word.text.replace(DELIMITER, "")
+        body = word.text.replace(removed, "") if removed else word.text
         found = text.find(body, position) if body else -1
         if found < 0:
             continue

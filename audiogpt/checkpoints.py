@@ -65,7 +65,7 @@ def read_config(folder: Path) -> AudioGPTConfig:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{folder} is not a checkpoint: it has no {CONFIG_FILE}.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not valid JSON: {error}.") from None
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} must hold a JSON object.")
@@ -76,13 +76,19 @@ def read_config(folder: Path) -> AudioGPTConfig:
 
 
 def check_state(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], where: str) -> None:
-    """Raise CheckpointError naming every missing key, unknown key and wrong shape in `found`."""
+    """Raise CheckpointError naming every missing key, unknown key, wrong shape, and tensor in
+    `found` that is not of floating-point numbers."""
     problems = [f"missing {key}" for key in expected if key not in found]
     problems += [f"unknown {key}" for key in found if key not in expected]
     problems += [
         f"{key} has shape {tuple(found[key].shape)}, expected {tuple(tensor.shape)}"
         for key, tensor in expected.items()
         if key in found and found[key].shape != tensor.shape
+    ]
+    problems += [
+        f"{key} holds {found[key].dtype}, expected floating-point numbers"
+        for key in expected
+        if key in found and not found[key].is_floating_point()
     ]
     if problems:
         more = f" and {len(problems) - 12} more" if len(problems) > 12 else ""
@@ -123,18 +129,20 @@ def save_pretrained(
 ) -> Path:
     """Write config.json and model.safetensors; tokenizer and model card are the caller's.
 
-    `dtype` is the type on disk (loading is always to float32). Files are replaced atomically.
+    `dtype` is the type on disk (loading is always to float32). Both files are written before either
+    takes its place.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = {
         key: value.detach().to("cpu", dtype).clone() for key, value in model.state_dict().items()
     }
-    temporary = folder / (WEIGHTS_FILE + ".part")
-    save_file({key: value.contiguous() for key, value in state.items()}, temporary)
-    temporary.replace(folder / WEIGHTS_FILE)
+    weights, config = (folder / f"{name}.part" for name in (WEIGHTS_FILE, CONFIG_FILE))
+    save_file({key: value.contiguous() for key, value in state.items()}, weights)
     text = json.dumps(model.config.to_dict(), indent=2) + "\n"
-    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+    config.write_text(text, encoding="utf-8")
+    weights.replace(folder / WEIGHTS_FILE)
+    config.replace(folder / CONFIG_FILE)
     return folder
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,7 +42,7 @@ def _check_whole(name: str, value: Any, low: int, high: int) -> None:
 
 def _check_number(name: str, value: Any) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value):
+    if not number or not -sys.float_info.max <= value <= sys.float_info.max:
         raise ValueError(f"{name} must be a number, not {value!r}.")
 
 

@@ -15,7 +15,7 @@ from audiogpt.guidance import Guidance, WeightedTags, wants_guidance
 from audiogpt.layers import Cache
 from audiogpt.length import LengthTerm
 from audiogpt.limits import InTime, Limits, banned_tokens
-from audiogpt.model import AudioGPT
+from audiogpt.model import AudioGPT, log_softmax
 from audiogpt.request import Decoding
 from audiogpt.token_words import Said, TokenWords
 
@@ -178,7 +178,7 @@ def _beam_search(
     guided = steering.guidance.start() if steering.guidance is not None else None
     frozen = -torch.inf if decoding.max_words else FROZEN
     length = min(decoding.max_tokens, model.config.n_positions)
-    cache = Cache(model.config, B, length, device)
+    cache = Cache(model.config, B, length, device, dtype=model.dtype)
     last = torch.full((B, 1), model.config.bos_token_id, device=device)
     tokens = torch.zeros(B, 1, 0, dtype=torch.long, device=device)
     history = torch.zeros(B, 1, 0, device=device)  # log-probability of each token
@@ -187,7 +187,7 @@ def _beam_search(
     lengths = torch.zeros(B, 1, device=device)
     words = torch.zeros(B, 1, dtype=torch.long, device=device)  # counted for the length term
     for step in range(length):
-        log_p = model(last, context, cache=cache, last_only=True)[:, -1].log_softmax(-1)
+        log_p = log_softmax(model(last, context, cache=cache, last_only=True)[:, -1])
         V = log_p.shape[-1]
         said = limits.forbid(log_p, tokens.flatten(0, 1), finished.flatten())
         log_p = log_p.view(B, -1, V)
@@ -265,13 +265,13 @@ def _sample(
         raise ValueError(f"Sampling needs one seed per item: {B}, not {len(seeds)}.")
     generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
     length = min(decoding.max_tokens, model.config.n_positions)
-    cache = Cache(model.config, B * K, length, device)
+    cache = Cache(model.config, B * K, length, device, dtype=model.dtype)
     last = torch.full((B * K, 1), model.config.bos_token_id, device=device)
     tokens = torch.zeros(B * K, 0, dtype=torch.long, device=device)
     history = torch.zeros(B * K, 0, device=device)
     finished = torch.zeros(B * K, dtype=torch.bool, device=device)
     for step in range(length):
-        log_p = model(last, context, cache=cache, last_only=True)[:, -1].log_softmax(-1)
+        log_p = log_softmax(model(last, context, cache=cache, last_only=True)[:, -1])
         allowed = log_p.clone()
         limits.forbid(allowed, tokens, finished)
         p = (allowed / decoding.temperature).softmax(-1)
@@ -320,5 +320,8 @@ def _nucleus(ranked: Tensor, top_p: float) -> Tensor:
 
 def _invert(p: Tensor, uniform: Tensor) -> Tensor:
     """Where the cumulative mass of p (N, V) first exceeds the share `uniform` (N,) of it: (N,)."""
-    mass = p.double().cumsum(-1)
-    return torch.searchsorted(mass, uniform.double()[:, None] * mass[:, -1:], right=True)[:, 0]
+    exact = torch.float32 if p.device.type == "mps" else torch.float64  # which Apple's GPUs lack
+    mass = p.to(exact).cumsum(-1)
+    place = torch.searchsorted(mass, uniform.to(exact)[:, None] * mass[:, -1:], right=True)[:, 0]
+    # In float32 a share just below 1 may come to all of the mass.
+    return torch.minimum(place, torch.searchsorted(mass, mass[:, -1:].contiguous())[:, 0])

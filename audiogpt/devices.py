@@ -10,7 +10,7 @@ def usable_device(name: str | None = None) -> str:
     if name is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(1, device=name)
+        torch.zeros(1, device=name).item()  # a device without memory ("meta") gives no number
     except (RuntimeError, AssertionError):  # what torch raises for names and for missing GPUs
         raise ValueError(f"There is no device {name!r} here that torch can use: try cpu.") from None
     return name

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -54,10 +52,16 @@ def from_gpt2(
     if clash := sorted(set(options) & set(settings) - set(TOKEN_IDS)):
         raise ValueError(f"GPT-2's weights decide {', '.join(clash)}: leave them out.")
     config = AudioGPTConfig(branches=tuple(branches), **{**settings, **options})
+    found = _read_weights(folder)
+    with torch.device("meta"):  # checked before there is memory for what a wrong file asks for
+        expected = _gpt2_part(AudioGPT(config))
+    check_state(expected, found, f"GPT-2 in {folder}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AudioGPT(config)
-    _copy(model, _read_weights(folder), str(folder))
+    with torch.no_grad():
+        for key, parameter in _gpt2_part(model).items():
+            parameter.copy_(found[key])
     return model.eval()
 
 
@@ -92,9 +96,16 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         settings = {name: int(data[name]) for name in ("n_layer", "n_embd", "n_head", "vocab_size")}
+        eos, bos = data.get("eos_token_id"), data.get("bos_token_id")
+        eos = settings["vocab_size"] - 1 if eos is None else int(eos)
+        bos = eos if bos is None else int(bos)
+        n_positions = int(data.get("n_positions", data.get("n_ctx", 1024)))
+        layer_norm_eps = float(data.get("layer_norm_epsilon", 1e-5))
     except FileNotFoundError:
         raise CheckpointError(f"{folder} has no {CONFIG_FILE}: it is not a GPT-2 folder.") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
+        raise CheckpointError(f"{path} is not GPT-2's configuration: it lacks {error}.") from None
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{path} is not GPT-2's configuration: {error}.") from None
     wrong = [
         f"{name} = {data[name]!r}"
@@ -111,15 +122,12 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     ]
     if wrong:
         raise CheckpointError(f"{path} describes another network than GPT-2: {', '.join(wrong)}.")
-    eos = data.get("eos_token_id")
-    eos = settings["vocab_size"] - 1 if eos is None else int(eos)
-    bos = data.get("bos_token_id")
     usual = settings["vocab_size"] == GPT2_VOCABULARY
     return {
         **settings,
-        "n_positions": int(data.get("n_positions", data.get("n_ctx", 1024))),
-        "layer_norm_eps": float(data.get("layer_norm_epsilon", 1e-5)),
-        "bos_token_id": GPT2_START if usual else (eos if bos is None else int(bos)),
+        "n_positions": n_positions,
+        "layer_norm_eps": layer_norm_eps,
+        "bos_token_id": GPT2_START if usual else bos,
         "eos_token_id": eos,
         "pad_token_id": GPT2_PAD if usual else eos,
     }
@@ -135,9 +143,14 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
             state = torch.load(pickled, map_location="cpu", weights_only=True)
         else:
             raise CheckpointError(f"{folder} has no {' or '.join(WEIGHT_FILES)} in one piece.")
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise CheckpointError(f"The weights in {folder} cannot be read: {error}.") from error
-    state = {key.removeprefix("transformer."): value for key, value in state.items()}
+    except CheckpointError:
+        raise
+    except Exception as error:  # a damaged pickle may fail in any way
+        reason = str(error).split("\n")[0]
+        raise CheckpointError(f"The weights in {folder} cannot be read: {reason}") from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise CheckpointError(f"The weights in {folder} are not a state_dict of tensors.")
+    state = {str(key).removeprefix("transformer."): value for key, value in state.items()}
     head = state.pop("lm_head.weight", None)
     if head is not None and not torch.equal(head, state.get("wte.weight", head[:0])):
         raise CheckpointError(f"The output head in {folder} is not tied to the token embedding.")
@@ -146,13 +159,10 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if not key.endswith(masks)}
 
 
-def _copy(model: AudioGPT, found: Mapping[str, Tensor], where: str) -> None:
-    expected = {
+def _gpt2_part(model: AudioGPT) -> dict[str, Tensor]:
+    """The model's parameters that GPT-2 has, too, under its names."""
+    return {
         name.removeprefix("transformer."): parameter
         for name, parameter in model.named_parameters()
         if name.startswith("transformer.") and not any(part in name for part in NEW_PARTS)
     }
-    check_state(expected, found, f"GPT-2 in {where}")
-    with torch.no_grad():
-        for key, parameter in expected.items():
-            parameter.copy_(found[key])

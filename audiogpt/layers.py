@@ -36,8 +36,15 @@ class Cache:
     """Preallocated self-attention keys and values of all layers, for N sequences of `length`."""
 
     def __init__(
-        self, config: AudioGPTConfig, sequences: int, length: int, device: torch.device | str
+        self,
+        config: AudioGPTConfig,
+        sequences: int,
+        length: int,
+        device: torch.device | str,
+        *,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
+        """`dtype` is the model's."""
         shape = (
             config.n_layer,
             2,
@@ -46,7 +53,7 @@ class Cache:
             length,
             config.n_embd // config.n_head,
         )
-        self.store = torch.empty(shape, device=device)
+        self.store = torch.empty(shape, device=device, dtype=dtype)
         self.pads = torch.zeros(sequences, length, dtype=torch.bool, device=device)
         self.length = 0
 
@@ -296,7 +303,8 @@ class Branch(nn.Module):
         if len(self.h):
             # An item without rows must not divide by zero; what it computes is never used.
             weights = torch.where(weights.sum(1, keepdim=True) > 0, weights, 1.0)
+            bias = weights.log()[:, None, None].to(e)
             for layer in self.h:
-                e = layer(e, weights.log()[:, None, None])
+                e = layer(e, bias)
             e = self.ln_f(e)
         return e

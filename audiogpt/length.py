@@ -147,7 +147,10 @@ class LengthModel:
                 clips=np.array([bool(style["clips"]) for style in styles]),
                 artists=float(data["artists"]),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (
+            *(ValueError, KeyError, TypeError, AttributeError),
+            *(OverflowError, RecursionError),
+        ) as error:
             raise ValueError(f"{path} does not hold lengths of captions: {error!r}.") from None
         shape, S = (len(rows) + 1, len(styles)), len(styles)
         tables = (model.logits, model.means, model.deviations)

@@ -16,7 +16,16 @@ import numpy as np
 from audiogpt.audio.embedded import EmbeddedAudio, checked_mono
 from audiogpt.audio.embedding import MUSICNN_POOLED, WIDTHS, AudioEmbedding, load_embedding
 from audiogpt.audio.errors import AudioError
-from audiogpt.audio.loading import Waveform, iter_mono, resample_mono, too_long, too_short
+from audiogpt.audio.loading import (
+    MAX_LEVEL,
+    MAX_SAMPLE_RATE,
+    MIN_SAMPLE_RATE,
+    Waveform,
+    iter_mono,
+    resample_mono,
+    too_long,
+    too_short,
+)
 from audiogpt.audio.sndfile import MAX_CHANNELS
 from audiogpt.audio.tagger import Tagger, load_tagger
 from audiogpt.request import HeardTag, Track
@@ -310,17 +319,30 @@ def mono_blocks(
             f"The recording's samples have the shape {samples.shape}, but it must be (samples,) or "
             f"(channels, samples) with at most {MAX_CHANNELS} channels: transpose them."
         )
+    if samples.dtype.kind not in "fiu":
+        raise AudioError(
+            f"The recording's samples are of the type {samples.dtype}, but they must be whole or "
+            "floating-point numbers: convert them."
+        )
+    if not MIN_SAMPLE_RATE <= (hertz := float(track.sample_rate or 0)) <= MAX_SAMPLE_RATE:
+        raise AudioError(
+            f"The recording's sample rate is {hertz:g} Hz, but it must lie between "
+            f"{MIN_SAMPLE_RATE:,} and {MAX_SAMPLE_RATE:,} Hz: give the one that it was made with."
+        )
+    rate = int(hertz)
     if np.issubdtype(samples.dtype, np.unsignedinteger):  # PCM whose silence is the middle: 128
         middle = np.iinfo(samples.dtype).max // 2 + 1
         samples = samples / middle - 1
     elif np.issubdtype(samples.dtype, np.integer):  # as browsers and wav files give it
         samples = samples / np.iinfo(samples.dtype).max
-    rate = int(track.sample_rate or 0)
     first = round(track.start * rate)
     last = None if duration is None else first + round(duration * rate)
-    samples = samples[:, first:last].astype(np.float32)
-    if not samples.size or not np.isfinite(samples).all():
+    samples = samples[:, first:last]
+    if not samples.size:
         raise AudioError("The recording holds no sound in this passage.")
+    if not float(np.abs(samples).max()) <= MAX_LEVEL:
+        raise AudioError("The recording holds values that are not sound (NaN or far too large).")
+    samples = samples.astype(np.float32)
     if max_seconds is not None and samples.shape[1] > max_seconds * rate:
         raise AudioError(too_long("This recording", max_seconds))
     mono = resample_mono(Waveform(samples, rate), sample_rate)

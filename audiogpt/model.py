@@ -48,6 +48,12 @@ def place_features(rows: TextRows) -> Tensor:
     return 0.1 * torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
+def log_softmax(logits: Tensor) -> Tensor:
+    """Log-probabilities (..., V), in float32 also of a model in half precision: they are summed
+    over a caption."""
+    return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+
+
 class Decoder(nn.Module):
     """GPT-2's transformer under GPT-2's names."""
 
@@ -106,6 +112,10 @@ class AudioGPT(nn.Module):
     def device(self) -> torch.device:
         return self.transformer.wte.weight.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.transformer.wte.weight.dtype
+
     def reset_parameters(self) -> None:
         """GPT-2's initialisation; SRAU starts with alpha about 0.73, so that the text leads."""
         for name, parameter in self.named_parameters():
@@ -156,14 +166,15 @@ class AudioGPT(nn.Module):
             raise ValueError(f"All branches need the same number of items, not {sorted(batches)}.")
         B = batches.pop() if batches else (1 if strengths is None else len(strengths))
         R = max((part.weights.shape[1] for part in rows.values()), default=0)
-        real = torch.zeros(M, B, R, device=self.device)
+        precise = torch.promote_types(self.dtype, torch.float32)
+        real = torch.zeros(M, B, R, device=self.device, dtype=precise)
         encoded: list[Tensor] = []
         for m, branch in enumerate(config.branches):
             given = rows.get(branch.name)
             if isinstance(given, TextRows):
                 given = self.text_rows(given, ordered=branch.ordered)
             if given is None:
-                encoded.append(real.new_zeros(B, R, config.n_embd))
+                encoded.append(real.new_zeros(B, R, config.n_embd, dtype=self.dtype))
                 continue
             if given.values.shape != (*given.weights.shape, branch.width):
                 raise ValueError(
@@ -175,8 +186,8 @@ class AudioGPT(nn.Module):
             e = self.branches[branch.name](given.values, given.weights)
             encoded.append(F.pad(e, (0, 0, 0, R - n)))  # (B, R, D)
         columns = torch.stack(encoded) if M else real.new_zeros(0, B, R, config.n_embd)
-        if config.published_padding:
-            columns, real = self._append_padding(columns, real, rows, padded_rows)
+        if config.published_padding and M:
+            columns, real = self._append_padding(columns, real, padded_rows)
         present = (real > 0).any(-1)[..., None, None].to(columns)  # (M, B, 1, 1)
         if config.null_rows:
             real = F.pad(real, (0, 1), value=1.0)
@@ -184,11 +195,11 @@ class AudioGPT(nn.Module):
             real = torch.where(present[..., 0] > 0, real, 1.0)
         blocks = cast(Iterable[Block], self.transformer.h if M else ())
         keys_values = [block.cross_attn.keys_values(block.ln_1(columns)) for block in blocks]
-        lambdas = real.new_ones(M, B) if strengths is None else strengths.to(real).T
+        lambdas = columns.new_ones(M, B) if strengths is None else strengths.to(columns).T
         return Context(
             keys=tuple(k for k, _ in keys_values),
             values=tuple(v for _, v in keys_values),
-            bias=real.log()[:, :, None, None],
+            bias=real.log()[:, :, None, None].to(columns),
             present=present,
             strengths=lambdas[:, :, None, None],
             n_rows=tuple(
@@ -213,7 +224,7 @@ class AudioGPT(nn.Module):
         return controls.to(self.controls) @ self.controls
 
     def _append_padding(
-        self, columns: Tensor, real: Tensor, rows: Mapping[str, Rows], total: int | Tensor | None
+        self, columns: Tensor, real: Tensor, total: int | Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """One column for all zero-padded rows: n equal rows weigh as one of weight n.
 
@@ -224,12 +235,11 @@ class AudioGPT(nn.Module):
         count = (real > 0).sum(-1)  # (M, B)
         longest = count.max(0).values if total is None else torch.as_tensor(total).to(count)
         padding = (longest - count).clamp(min=0).to(real)
+        padding[count == 0] = 0  # a branch without rows contributes nothing: no padding either
         zero = []
-        for m, branch in enumerate(self.config.branches):
+        for branch in self.config.branches:
             row = columns.new_zeros(B, 1, branch.width)
             zero.append(self.branches[branch.name](row, row[..., 0]))
-            if branch.name not in rows:  # left out on purpose: no padding either
-                padding[m] = 0
         return torch.cat([columns, torch.stack(zero)], 2), torch.cat([real, padding[..., None]], 2)
 
     def forward(
@@ -285,6 +295,7 @@ class AudioGPT(nn.Module):
                 cache.pads[:, past : past + T] = pads
                 pads = cache.pads[:, : past + T]
             future = future | pads[:, None, None]  # (N, 1, T, past + T)
-        bias = torch.zeros(future.shape, device=self.device)
-        # Finite, so that a sequence that begins with a pad token stays free of NaN.
-        return bias.masked_fill(future, torch.finfo(bias.dtype).min)
+        bias = torch.zeros(future.shape, device=self.device, dtype=self.dtype)
+        # Finite, so that a sequence that begins with a pad token stays free of NaN; a half, so that
+        # it stays finite in half precision, too, when logits are added.
+        return bias.masked_fill(future, torch.finfo(bias.dtype).min / 2)

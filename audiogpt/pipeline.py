@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -247,7 +248,7 @@ class Captioner:
         The request's artists, strengths and decoding settings hold throughout; its tags do not,
         because they describe the whole. Raises ValueError for stretches under 3 s.
         """
-        if seconds < MIN_SEGMENT:
+        if not MIN_SEGMENT <= seconds < math.inf:
             raise ValueError(f"Segments must last at least {MIN_SEGMENT:g} s, one embedding row.")
         for number, track in enumerate(request.tracks):
             listening = self.listen(track)

@@ -7,7 +7,6 @@ memory only; in JSON a track keeps its name and content hash.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +23,7 @@ MAX_TRACKS, MAX_TAGS, MAX_ARTISTS, MAX_NAME = 200, 300, 200, 200
 
 
 def _check_number(value: float, low: float, high: float, what: str) -> None:
-    if not isinstance(value, int | float) or not math.isfinite(value) or not low <= value <= high:
+    if not isinstance(value, int | float) or not low <= value <= high:  # NaN is in no range
         raise ValueError(f"{what} must be a number between {low:g} and {high:g}, not {value!r}.")
 
 
@@ -253,8 +252,8 @@ class CaptionRequest:
 class Alternative:
     """One hypothesis: `log_probability` is the sum over its tokens, `score` what ranks it.
 
-    The score is the search's own, or, where coverage or invention count, log-probability per token
-    plus those terms.
+    The score is the search's own, or, where hypotheses are ranked again by their texts, that of
+    `audiogpt.reranking`: log-probability over length ** length_penalty plus the terms of the text.
     """
 
     title: str

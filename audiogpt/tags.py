@@ -21,6 +21,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from audiogpt.pickled_arrays import STAND_INS, PickledArray
+
 logger = logging.getLogger(__name__)
 
 VECTORS_FILE = "tags.safetensors"
@@ -149,46 +151,34 @@ class TagTable:
     def from_published(cls, path: str | Path) -> TagTable:
         """Read `discogs_tags_embeddings.npy`, a pickled dict word -> (300,) float32.
 
-        Nothing in the pickle is executed: it may only build arrays, dicts and strings. Raises
+        Nothing in the pickle is executed: it may only describe arrays, dicts and strings. Raises
         ValueError for anything else.
         """
         path = Path(path)
+        data = path.read_bytes()
         try:
-            table = _read_pickled_array(path.read_bytes())
-        except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
+            table = _read_pickled_array(data)
+            if not isinstance(table, dict) or not table:
+                raise ValueError("it holds no dict of tags.")
+            if not all(isinstance(part, PickledArray) for part in table.values()):
+                raise ValueError("it must map words to vectors.")
+            vectors = [part.floats() for part in table.values()]
+        except Exception as error:  # a damaged pickle may fail in any way
             raise ValueError(f"{path} is not the published tag table: {error}") from error
-        if not isinstance(table, dict) or not table:
-            raise ValueError(f"{path} is not the published tag table: it holds no dict of tags.")
-        shapes = {getattr(vector, "shape", None) for vector in table.values()}
-        if len(shapes) != 1 or not all(
-            isinstance(word, str)
-            and isinstance(vector, np.ndarray)
-            and vector.ndim == 1
-            and vector.dtype.kind == "f"
-            for word, vector in table.items()
-        ):
+        words = all(isinstance(word, str) for word in table)
+        if not words or {vector.shape for vector in vectors} != {(vectors[0].size,)}:
             raise ValueError(f"{path} must map words to vectors of one length.")
-        return cls(table, np.stack(list(table.values())))
+        return cls(table, np.stack(vectors))
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that can build numpy arrays, and no other object of any module."""
-
-    ALLOWED = frozenset(
-        {
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-        }
-    )
+    """An unpickler that knows numpy arrays, by their stand-ins, and no other object of any kind."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.ALLOWED:
+        known = STAND_INS.get(f"{module}.{name}")
+        if known is None:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not allowed.")
-        if name == "_reconstruct":
-            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
-        return np.ndarray if name == "ndarray" else np.dtype
+        return known
 
 
 def _read_pickled_array(data: bytes) -> Any:
@@ -201,4 +191,4 @@ def _read_pickled_array(data: bytes) -> Any:
     if dtype != np.dtype(object) or shape != ():
         raise ValueError(f"it holds an array of {dtype} and shape {shape}, not one pickled dict.")
     array = _ArraysOnly(stream).load()
-    return array.item() if isinstance(array, np.ndarray) else array
+    return array.single() if isinstance(array, PickledArray) else array

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from audiogpt.context import Context
 from audiogpt.layers import BlockRecord
-from audiogpt.model import AudioGPT
+from audiogpt.model import AudioGPT, log_softmax
 
 CONTEXT = "context"  # the first part: language and self-attention
 N_CANDIDATES = 8
@@ -116,7 +116,7 @@ class Trace:
             values["attention"] = {
                 str(name): np.asarray(rows, np.float32) for name, rows in data["attention"].items()
             }
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise ValueError(f"The trace is not of the expected form: {error}.") from None
         trace = cls(**values)
         L, T, P = trace.shares.shape if trace.shares.ndim == 3 else (-1, -1, -1)
@@ -125,9 +125,11 @@ class Trace:
             and trace.drop.shape == (T, P - 1)
             and trace.gates.shape == (L, T, P - 1)
             and trace.log_probability.shape == (T,)
+            and trace.candidates.ndim == 2
+            and len(trace.candidates) == T
             and trace.candidates.shape == trace.candidate_log_probability.shape
             and len(trace.parts) == P
-            and all(rows.shape[:2] == (L, T) for rows in trace.attention.values())
+            and all(r.ndim == 3 and r.shape[:2] == (L, T) for r in trace.attention.values())
         )
         if not fits:
             raise ValueError("The trace's arrays do not fit together.")
@@ -164,20 +166,25 @@ def coalition_log_probabilities(
     inputs, target = _inputs(model, tokens)
     C = len(coalitions)
     logits = model(inputs.expand(C, -1), context.restricted(coalitions.to(model.device)))
-    return logits.log_softmax(-1).gather(-1, target.expand(C, -1)[..., None])[..., 0]
+    return log_softmax(logits).gather(-1, target.expand(C, -1)[..., None])[..., 0]
 
 
 @torch.inference_mode()
 def compute_trace(model: AudioGPT, context: Context, tokens: Sequence[int]) -> Trace:
-    """Trace the finished `tokens` of the one item in `context`; raises ValueError if it is empty.
+    """Trace the finished `tokens` of the one item in `context`; raises ValueError if there are
+    none, or no branches.
 
     Two forward passes: one that records, one batch with each branch removed in turn.
     """
     if not tokens or context.batch != 1:
         raise ValueError("A trace needs the tokens of exactly one caption.")
+    if not model.config.branches:
+        raise ValueError(
+            "A trace needs a model with branches: without any there is nothing to part."
+        )
     inputs, target = _inputs(model, tokens)
     records: list[BlockRecord] = []
-    log_p = model(inputs, context, records=records).log_softmax(-1)[0]  # (T, V)
+    log_p = log_softmax(model(inputs, context, records=records))[0]  # (T, V)
     chosen = log_p.gather(-1, target[0, :, None])[:, 0]  # (T,)
     top = log_p.topk(min(N_CANDIDATES, log_p.shape[-1]), dim=-1)
     names = model.config.branch_names

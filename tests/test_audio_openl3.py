@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from openl3_recipe import recipe_weights
 
 from audiogpt.audio.errors import AudioError
 from audiogpt.audio.openl3 import OpenL3Embedding
 from audiogpt.audio.openl3_frontend import OpenL3FrontEnd
 from audiogpt.audio.openl3_network import OpenL3Network, OpenL3Weights
+from audiogpt.audio.windows import Windows
 
 ORACLE = Path(__file__).resolve().parents[2] / "shared" / "oracle" / "openl3"
 CLIPS = ("fishin", "trumpet_short")
@@ -140,6 +143,28 @@ def test_stream_equals_whole_and_batches_do_not_matter() -> None:
     np.testing.assert_array_equal(np.concatenate([p.times for p in parts]), whole.times)
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    length=st.integers(1, 20),
+    hop=st.integers(1, 50),  # windows may lie apart
+    before=st.integers(0, 5),
+    sizes=st.lists(st.integers(0, 40), min_size=1, max_size=8),
+    batch_size=st.integers(1, 4),
+)
+def test_windows_of_a_stream_are_those_of_the_whole(length, hop, before, sizes, batch_size) -> None:
+    windows = Windows(length, hop, min(before, length))
+    sound = np.arange(1, sum(sizes) + 1, dtype=np.float32)
+    blocks = np.split(sound, np.cumsum(sizes)[:-1])
+    count = windows.count(len(sound))
+    padded = np.concatenate([np.zeros(windows.before), sound, np.zeros(length + count * hop)])
+    expected = [padded[i * hop : i * hop + length] for i in range(count)]
+    found = [row for _, rows in windows.batches(blocks, batch_size) for row in rows]
+    assert len(found) == count
+    np.testing.assert_array_equal(
+        np.reshape(found, (count, length)), np.reshape(expected, (count, length))
+    )
+
+
 def test_wide_embedding_is_max_pooled_to_the_narrow_one() -> None:
     sound = np.random.default_rng(4).normal(0, 0.1, 48_000).astype(np.float32)
     narrow, wide = (
@@ -154,6 +179,8 @@ def test_bad_settings_are_refused() -> None:
         embedding(front_end="mystery")
     with pytest.raises(ValueError, match="512 or 6144"):
         OpenL3Network(weights(), representation="mel256", width=100)  # type: ignore[arg-type]
+    state = [*OpenL3FrontEnd("mel256").buffers(), *OpenL3FrontEnd("linear").buffers()]
+    assert all(part.dtype == torch.float32 for part in state)  # Apple's GPUs have no float64
     with pytest.raises(ValueError, match="hop"):
         embedding(hop_seconds=0.0)
     with pytest.raises(AudioError, match="length is zero"):

@@ -154,6 +154,13 @@ def test_silence_is_said(tagger: Tagger, level: float) -> None:
         tagger.listen(np.zeros(0, np.float32))
 
 
+def test_an_offset_that_nobody_hears_is_silence(tagger: Tagger) -> None:
+    hiss = np.random.default_rng(2).normal(0, 1e-5, 16_000 * 3).astype(np.float32)
+    assert tagger.listen(hiss + np.float32(0.01)).note == SILENT_NOTE
+    loud = np.random.default_rng(2).normal(0, 0.1, 16_000 * 3).astype(np.float32)
+    assert tagger.listen(loud + np.float32(0.01)).note != SILENT_NOTE
+
+
 def has_flite() -> bool:
     if shutil.which("ffmpeg") is None:
         return False

@@ -9,7 +9,7 @@ import torch
 from conftest import tiny_config, tiny_model
 
 from audiogpt.context import FeatureRows
-from audiogpt.decoding import Steering, decode, decode_all
+from audiogpt.decoding import Steering, _draw, decode, decode_all
 from audiogpt.request import Decoding
 
 EOS = 7
@@ -102,6 +102,31 @@ def test_sampling_keeps_to_the_nucleus_and_scores_without_temperature():
     torch.testing.assert_close(drawn.scores[:, 0], greedy.scores[:, 0], rtol=0, atol=1e-4)
     with pytest.raises(ValueError, match="one seed per item"):
         decode_all(model, context, narrow)
+
+
+@pytest.mark.parametrize("method", ["beam", "sample"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_other_precisions_decode_too(method, dtype):
+    model = tiny_model(seed=3)
+    decoding = Decoding(method=method, beams=3, max_tokens=8, n_best=2)
+    expected = decode_all(model, context_of(model), decoding, seeds=[5])
+    model = tiny_model(seed=3).to(dtype)
+    values = torch.randn(1, 3, 256, generator=torch.Generator().manual_seed(1)).to(dtype)
+    context = model.encode({"audio": FeatureRows(values, torch.ones(1, 3))})
+    found = decode_all(model, context, decoding, seeds=[5])
+    assert found.scores.dtype in (torch.float32, torch.float64)  # sums need the precision
+    if dtype == torch.float64:
+        assert torch.equal(found.tokens, expected.tokens)
+        torch.testing.assert_close(found.scores.float(), expected.scores, rtol=0, atol=1e-4)
+
+
+def test_a_draw_at_the_very_end_of_the_mass_is_a_token_of_it():
+    p = torch.tensor([[0.2, 0.5, 0.3, 0.0], [0.0, 0.0, 1.0, 0.0]])
+    for share in (0.0, 0.5, 1 - 2**-24):
+        drawn = _draw(p, torch.full((2,), share), 1.0)
+        assert (p.gather(1, drawn[:, None]) > 0).all()
+    assert _draw(p, torch.full((2,), 1 - 2**-24), 1.0).tolist() == [2, 2]
+    assert _draw(p, torch.full((2,), 0.999), 0.01).tolist() == [1, 2]
 
 
 def test_the_stream_grows_by_one_token_and_can_be_left():

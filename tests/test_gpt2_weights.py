@@ -143,6 +143,46 @@ def test_another_network_is_refused(gpt2) -> None:
         from_gpt2(folder)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"eos_token_id": [5]},
+        {"n_positions": None},
+        {"layer_norm_epsilon": "small"},
+        {"n_embd": 1e400},
+        {"n_layer": None},
+    ],
+    ids=str,
+)
+def test_a_configuration_that_makes_no_sense_is_refused(tmp_path: Path, change) -> None:
+    make_gpt2(tmp_path, layers=1, width=8, heads=2)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ValueError, match="is not GPT-2's configuration"):
+        from_gpt2(tmp_path)
+
+
+def test_no_memory_is_taken_for_what_the_weights_do_not_have(tmp_path: Path) -> None:
+    make_gpt2(tmp_path, layers=1, width=8, heads=2)
+    path = tmp_path / "config.json"
+    huge = {"n_embd": 90_000, "n_head": 1000, "n_layer": 100, "n_inner": None}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **huge}))
+    with pytest.raises(ValueError, match=r"wte\.weight has shape|missing"):
+        from_gpt2(tmp_path)
+
+
+def test_weights_that_are_no_floating_point_numbers_are_refused(gpt2) -> None:
+    _, folder = gpt2
+    key = "transformer.ln_f.bias"
+    edit(folder, lambda s: s.update({key: s[key].to(torch.int8)}))
+    with pytest.raises(ValueError, match=r"ln_f\.bias holds torch\.int8"):
+        from_gpt2(folder)
+    (folder / "model.safetensors").unlink()
+    torch.save([1, 2], folder / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="not a state_dict of tensors"):
+        from_gpt2(folder)
+
+
 def test_an_untied_head_is_refused(gpt2) -> None:
     theirs, folder = gpt2
     edit(folder, lambda s: s.update({"lm_head.weight": theirs.lm_head.weight.detach() + 1}))

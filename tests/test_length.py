@@ -117,7 +117,8 @@ def test_lengths_belong_to_a_checkpoint(tmp_path) -> None:
     assert checkpoint_hash(tmp_path) != before
     whole = (tmp_path / "lengths.json").read_text()
     spoiled = ("[]", "{}", whole[:-9], whole.replace("45.0", "NaN"), whole.replace("[0.0, ", "["))
-    for text in spoiled:
+    huge = whole.replace("45.0", "45" + "0" * 400)
+    for text in (*spoiled, huge, "[" * 100_000):
         (tmp_path / "lengths.json").write_text(text)
         with pytest.raises(CheckpointError, match=r"lengths\.json"):
             read_lengths(tmp_path)

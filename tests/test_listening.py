@@ -38,6 +38,28 @@ def test_samples_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
         heard(np.zeros(shape, np.float32))
 
 
+@pytest.mark.parametrize("kind", [np.complex64, bool, object, "U4"])
+def test_samples_of_another_type_are_refused(kind) -> None:
+    with pytest.raises(AudioError, match="must be whole or floating-point numbers"):
+        heard(np.zeros(1000).astype(kind))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e20, -1e300])
+def test_values_that_are_no_sound_are_refused_in_memory_as_in_files(value: float) -> None:
+    samples = np.zeros(1000)
+    samples[7] = value
+    with pytest.raises(AudioError, match="values that are not sound"):
+        heard(samples)
+
+
+@pytest.mark.parametrize("rate", [-16000, 0.5, 1, 999, 10**9, float("nan"), float("inf")])
+def test_rates_of_no_recording_are_refused(rate: float) -> None:
+    """A second at 1 Hz would be 16,000 samples of each that there is."""
+    track = Track(waveform=np.zeros(1000, np.float32), sample_rate=rate)  # type: ignore[arg-type]
+    with pytest.raises(AudioError, match="must lie between 1,000 and 768,000 Hz"):
+        next(mono_blocks(track, RATE))
+
+
 def test_the_same_bytes_in_another_form_are_another_sound() -> None:
     flat = np.arange(64, dtype=np.float32)
     forms = [flat, flat.reshape(2, 32), flat.reshape(4, 16), flat.view(np.int32)]

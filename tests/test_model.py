@@ -9,6 +9,7 @@ import torch
 from conftest import tiny_config, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from audiogpt.checkpoints import CheckpointError, from_pretrained, save_pretrained
 from audiogpt.config import FUSIONS, AudioGPTConfig, BranchConfig
@@ -107,6 +108,45 @@ def test_an_empty_branch_and_strength_zero_add_exactly_nothing(changes):
         torch.testing.assert_close(muted, alone, rtol=0, atol=1e-5)
 
 
+def test_a_branch_without_rows_has_no_published_padding_either():
+    branches = (BranchConfig(name="audio", width=256), BranchConfig(name="artists", width=10))
+    config = tiny_config(branches=branches, null_rows=False, published_padding=True)
+    model = tiny_model(config)
+    alone = logits(model, {"audio": audio(3)})
+    artists = torch.randn(1, 2, 10, generator=torch.Generator().manual_seed(1))
+    absent = {"audio": audio(3), "artists": FeatureRows(artists, torch.zeros(1, 2))}
+    torch.testing.assert_close(logits(model, absent), alone, rtol=0, atol=1e-5)
+    both = {  # the second item has artists, the first has none
+        "audio": FeatureRows(audio(3).values.expand(2, -1, -1), torch.ones(2, 3)),
+        "artists": FeatureRows(artists.expand(2, -1, -1), torch.tensor([[0.0, 0.0], [1.0, 1.0]])),
+    }
+    batch = model(TOKENS.expand(2, -1), model.encode(both))
+    torch.testing.assert_close(batch[:1], alone, rtol=0, atol=1e-5)
+    assert not torch.allclose(batch[1:], alone, atol=1e-3)
+
+
+@pytest.mark.parametrize("changes", CONFIGS, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
+def test_every_precision_computes_the_same(changes, dtype):
+    rows = {"audio": audio(3, weights=[1.0, 0.3, 0.0]), "tags": tags(([50, 51], 1.0))}
+    strengths = torch.tensor([[0.5, 1.0, 1.0]])
+    expected = logits(tiny_model(tiny_config(**changes)), rows, strengths=strengths)
+    model = tiny_model(tiny_config(**changes)).to(dtype)
+    values = rows["audio"].values.to(dtype)
+    context = model.encode(
+        {**rows, "audio": rows["audio"]._replace(values=values)}, strengths=strengths
+    )
+    whole = model(TOKENS, context)
+    assert whole.dtype == dtype
+    near = {torch.float64: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.2}[dtype]
+    if changes["tau"] and dtype != torch.float64:
+        near = 2.0  # the gate is a step there: rounding puts values on its other side
+    assert (whole.float() - expected).abs().mean() < near
+    cache = Cache(model.config, 1, 7, "cpu", dtype=dtype)
+    steps = [model(TOKENS[:, t : t + 1], context, cache=cache) for t in range(7)]
+    assert (torch.cat(steps, 1) - whole).abs().mean() < near
+
+
 def test_weights_fade_without_a_jump_to_nothing():
     """With null rows a branch of one row goes to 0 as its weight does (DESIGN section 2)."""
     model = tiny_model()
@@ -199,6 +239,31 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path):
         from_pretrained(save_pretrained(model, tmp_path))
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64], ids=str)
+def test_weights_of_another_kind_are_refused(dtype, tmp_path):
+    save_pretrained(tiny_model(), tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    state["transformer.ln_f.bias"] = state["transformer.ln_f.bias"].to(dtype)
+    save_file(state, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"ln_f\.bias holds .*, expected floating-point"):
+        from_pretrained(tmp_path)
+
+
+def test_a_save_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    model = tiny_model()
+    save_pretrained(model, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def fail(*_args, **_options):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("pathlib.Path.write_text", fail)
+    with pytest.raises(OSError, match="disk is full"):
+        save_pretrained(tiny_model(tiny_config(n_layer=1)), tmp_path)
+    monkeypatch.undo()
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -212,6 +277,7 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path):
         {"layer_norm_eps": "small"},
         {"dropout": 1.0},
         {"tau": [0]},
+        {"tau": 10**400},
         {"null_rows": "false"},
         {"encoder_layer": -1},
         {"formatting": "rhymes"},
@@ -230,6 +296,9 @@ def test_settings_that_make_no_sense_are_refused_in_one_sentence(change, tmp_pat
     with pytest.raises(CheckpointError) as error:
         from_pretrained(tmp_path)
     assert str(error.value).endswith(".") and "\n" not in str(error.value)
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="not valid JSON"):
+        from_pretrained(tmp_path)
 
 
 def test_wrong_inputs_are_refused():

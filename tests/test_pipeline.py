@@ -185,6 +185,9 @@ def test_segments_cover_the_track(captioner, noise):
     track = Track(waveform=np.tile(noise, 3), sample_rate=16000)
     parts = list(captioner.segments(CaptionRequest(tracks=(track,), decoding=DECODING), seconds=6))
     assert [(p.start, p.end) for p in parts] == [(0, 6), (6, 12), (12, 18), (18, 21)]
+    for seconds in (2.9, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="at least 3 s"):
+            next(captioner.segments(CaptionRequest(tracks=(track,)), seconds=seconds))
 
 
 def test_an_empty_request_says_so(captioner):
@@ -208,6 +211,9 @@ def test_an_empty_request_says_so(captioner):
         lambda: Track(start=5, end=4),
         lambda: CaptionRequest.from_dict({"tracks": [{"path": "/etc/passwd"}]}),
         lambda: CaptionRequest.from_dict({"tags": [{"name": "rock"}]}),
+        lambda: CaptionRequest.from_dict({"artists": [{"name": "x", "share": 10**400}]}),
+        lambda: CaptionRequest.from_dict({"decoding": {"temperature": 10**400}}),
+        lambda: CaptionRequest.from_dict({"decoding": {"temperature": float("nan")}}),
         lambda: CaptionRequest(tags=(Tag(text="x"),) * 301),
     ],
 )

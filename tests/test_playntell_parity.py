@@ -99,9 +99,9 @@ def test_block_outputs(case: Case, forced) -> None:
     name, _, records = forced
     pads = case.numbers[f"{name}_seq"] == case.about["pad"]
     for layer, record in enumerate(records):
-        ours = record.output[..., :8].numpy().copy()
-        ours[pads] = 0  # zeroed after the block, outside the record
-        check_close(case, ours, case.numbers[f"{name}_block_out8"][layer], tolerance=2e-3)
+        recorded = case.numbers[f"{name}_block_out8"][layer]
+        check_close(case, record.output[..., :8], recorded, tolerance=2e-3)
+        assert not record.output[pads].any() and not recorded[pads].any()
 
 
 def test_cross_attention(case: Case, forced) -> None:
@@ -138,7 +138,9 @@ def test_float64_agrees_more_closely(case: Case) -> None:
     for name in ("tf", "tfpad"):
         log_p = model(torch.from_numpy(case.numbers[f"{name}_seq"]), context).log_softmax(-1)
         assert log_p.dtype == torch.float64
-        check_close(case, log_p[..., ids], case.numbers[f"{name}_lp_f64"], tolerance=1e-5)
+        # Nothing falls on the other side of tau by rounding here: all of them agree.
+        error = np.abs(log_p[..., ids].numpy() - case.numbers[f"{name}_lp_f64"])
+        assert error.max() <= 1e-5
 
 
 @pytest.mark.parametrize("beams", [1, 3, 5])

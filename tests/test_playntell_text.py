@@ -108,6 +108,15 @@ def test_a_caption_without_markers_is_empty_or_a_description(tokenizer: CaptionT
     assert [word.text for word in shown.words] == ["no", "end", "here"]
 
 
+def test_a_delimiter_is_a_word_where_captions_are_written_without(
+    tokenizer: CaptionTokenizer,
+) -> None:
+    ids = tokenizer.encode("<title> summer <delimiter> hits <description> it<|endoftext|>")
+    caption = read_caption(tokenizer, ids, text_format="published")
+    assert caption.title == "summer <delimiter> hits"
+    assert [w.text for w in caption.words] == ["summer", "<delimiter>", "hits", "it"]
+
+
 def test_a_delimiter_parts_title_and_description(tokenizer: CaptionTokenizer) -> None:
     ids = tokenizer.encode(" summer hits <delimiter> the best of it<|endoftext|>")
     caption = read_caption(tokenizer, ids, text_format="published", formatting="delimiter")

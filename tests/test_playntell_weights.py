@@ -114,6 +114,19 @@ def test_numpy_functions_beyond_the_list_are_refused(tmp_path: Path) -> None:
         read_state_dict(path)
 
 
+def test_a_damaged_random_state_never_reaches_numpy(tmp_path: Path) -> None:
+    """numpy's builders trust what a pickle says, and fail in any way."""
+    source = published_file(tmp_path / "best.pth", {"a": torch.ones(2)})
+    order = b"K\x03X\x01\x00\x00\x00<"  # the state of the dtype: version 3, little-endian
+    changes = [(b"latin1", b"latan1"), (b"X\x02\x00\x00\x00u4", b"X\x02\x00\x00\x00uX")]
+    for change in [*changes, (order, b"K\x03X\x01\x00\x00\x00?")]:
+        path = rewritten(source, tmp_path / "damaged.pth", change)
+        try:
+            assert read_state_dict(path).keys() == {"a"}  # of the random state nothing is needed
+        except ValueError as error:
+            assert "damaged.pth" in str(error)
+
+
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", pickle.dumps({"a": 1})])
 def test_other_files_are_refused_in_a_sentence(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "best.pth"
@@ -202,6 +215,15 @@ def test_each_weight_arrives_where_it_belongs() -> None:
             lambda s: s.pop("decoder.transformer.wte.weight"),
             "has no decoder.transformer.wte.weight",
         ),
+        (lambda s: s.update({"bias": torch.ones(1)}), "unknown bias"),
+        (
+            lambda s: s.update({"decoder.transformer.wpe.weight": torch.tensor(1.0)}),
+            r"wpe\.weight of two dimensions",
+        ),
+        (
+            lambda s: s["decoder.transformer.ln_f.weight"].fill_(float("nan")),
+            r"infinite or undefined: transformer\.ln_f\.weight",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(change, message: str) -> None:
@@ -235,7 +257,9 @@ def test_the_gate_of_a_model_without_srau_is_left_behind() -> None:
         ({"playlist_feature": "audio_audio"}, "playlist_feature"),
         ({"decoder_layer": "12"}, "decoder_layer = '12'"),
         ({"decoder_layer": 0}, "out of range"),
+        ({"decoder_layer": 10**9}, "out of range"),
         ({"tau": 0.5}, "out of range"),
+        ({"tau": 10**400}, "out of range"),
         ({"no_srau": 0}, "no_srau = 0"),
         ({"formatting": "rhymes"}, "formatting = 'rhymes'"),
     ],

@@ -70,7 +70,9 @@ def test_whole_names_are_masked_longest_first() -> None:
     assert mask_artists(text, names) == "artist1, artist0 and artist2 at the Airport; artist2."
 
 
-@pytest.mark.parametrize("name", ["P!nk", "Ke$ha", "!!!", "AC/DC", "Beyoncé", "M+A", "will.i.am"])
+@pytest.mark.parametrize(
+    "name", ["P!nk", "Ke$ha", "!!!", "AC/DC", "Beyoncé", "M+A", "will.i.am", "Heißkalt"]
+)
 def test_names_with_odd_characters_are_masked(name: str) -> None:
     assert mask_artists(f"songs of {name} only", [name]) == "songs of artist0 only"
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import shared, tiny_config, tiny_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from audiogpt.checkpoint_parts import load_tag_table
 from audiogpt.checkpoints import CheckpointError, checkpoint_hash, save_pretrained
@@ -142,6 +144,33 @@ def test_other_arrays_are_refused(tmp_path: Path, content) -> None:
     np.save(tmp_path / "tags.npy", content)
     with pytest.raises(ValueError, match=r"tags\.npy"):
         TagTable.from_published(tmp_path / "tags.npy")
+
+
+@settings(max_examples=300, deadline=None)
+@given(edits=st.lists(st.tuples(st.integers(100, 420), st.integers(0, 255)), max_size=4))
+def test_damage_anywhere_gives_a_table_or_one_sentence(tmp_path_factory, edits) -> None:
+    """Built by numpy itself, some of these crash the process."""
+    path = tmp_path_factory.mktemp("damaged", numbered=True) / "tags.npy"
+    np.save(path, {"rock": np.ones(4, np.float32), "pop": np.zeros(4, np.float32)})  # type: ignore[arg-type]
+    data = bytearray(path.read_bytes())
+    for place, value in edits:
+        data[min(place, len(data) - 1)] = value
+    path.write_bytes(data)
+    try:
+        assert TagTable.from_published(path).vectors.dtype == np.float32
+    except ValueError as error:
+        assert "tag" in str(error)
+
+
+def test_arrays_of_any_float_type_and_order_are_read(tmp_path: Path) -> None:
+    vectors = {
+        "half": np.arange(4, dtype="f2"),
+        "big": np.arange(4, dtype=">f4"),
+        "double": np.arange(8, dtype="f8")[::2] / 2,
+    }
+    np.save(tmp_path / "tags.npy", vectors)  # type: ignore[arg-type]
+    table = TagTable.from_published(tmp_path / "tags.npy")
+    np.testing.assert_array_equal(table.vectors, [[0, 1, 2, 3]] * 3)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", pickle.dumps({"rock": 1})])

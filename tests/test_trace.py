@@ -84,7 +84,15 @@ def test_json_keeps_the_trace_and_refuses_what_does_not_fit():
     again = Trace.from_dict(data)
     np.testing.assert_allclose(again.shares, trace.shares, rtol=1e-6)
     assert json.dumps(again.to_dict()) == json.dumps(trace.to_dict())
-    for broken in ({**data, "drop": [[0.0]]}, {**data, "shares": "x"}, {"parts": []}):
+    short = {name: data[name][:3] for name in ("candidates", "candidate_log_probability")}
+    for broken in (
+        {**data, "drop": [[0.0]]},
+        {**data, "shares": "x"},
+        {"parts": []},
+        {**data, "log_probability": [10**400]},
+        {**data, **short},
+        {**data, "attention": {"audio": [[0.0] * 6] * 2}},
+    ):
         with pytest.raises(ValueError):
             Trace.from_dict(broken)
 
@@ -118,3 +126,6 @@ def test_a_trace_needs_one_caption():
     model, _, context = make()
     with pytest.raises(ValueError, match="exactly one caption"):
         compute_trace(model, context, [])
+    bare = tiny_model(tiny_config(branches=()))
+    with pytest.raises(ValueError, match="a model with branches"):
+        compute_trace(bare, bare.encode({}), CAPTION)

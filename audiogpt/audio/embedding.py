@@ -84,7 +84,7 @@ class _PatchEmbedding(ABC):
         self._logmel = LogMel().to(self.device)
 
     def embed(self, samples: np.ndarray) -> EmbeddedAudio:
-        """Embed mono float32 ``(n,)`` at 16 kHz; rows ``(max(1, n // 47872 or so), width)``.
+        """Embed mono float32 ``(n,)`` at 16 kHz; rows ``(max(1, PATCHES.count(n)), width)``.
 
         Raises:
             AudioError: there are no samples.

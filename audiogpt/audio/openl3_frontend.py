@@ -52,7 +52,8 @@ class OpenL3FrontEnd(nn.Module):
         self.of_power = name == "original"
         self.n_fft = N_FFT_LINEAR if self.linear else N_FFT_MEL
         self.padding = (0, 0) if self.linear else PADDING[name]
-        self.register_buffer("window", torch.hann_window(self.n_fft, dtype=torch.float64))
+        # Not a buffer: those move to the device, and Apple's GPUs have no float64.
+        self.window = torch.hann_window(self.n_fft, dtype=torch.float64)
         if not self.linear:
             filters = mel_filters(
                 SAMPLE_RATE,
@@ -84,7 +85,7 @@ class OpenL3FrontEnd(nn.Module):
             windows,
             self.n_fft,
             HOP_LENGTH,
-            window=self.window.to(windows.dtype),
+            window=self.window.to(windows.dtype).to(windows.device),
             center=False,
             return_complex=True,
         )

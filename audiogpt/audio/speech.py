@@ -43,10 +43,11 @@ class SpeechMeter:
 
     def add(self, logmel: Tensor) -> None:
         """Take in patches of log-mels ``(b, frames, 96)``."""
-        power = (10.0 ** logmel.double() - 1.0) / COMPRESSION
+        exact = logmel.cpu().double()  # on the CPU: Apple's GPUs have no float64
+        power = (10.0**exact - 1.0) / COMPRESSION
         windows = power.unfold(1, WINDOW_FRAMES, WINDOW_FRAMES // 2)  # (b, n, 96, 124)
         bands = windows.unflatten(2, (BANDS, -1)).sum(3).sqrt()  # (b, n, 12, 124)
-        self._measures.append(_rhythm(bands.flatten(0, 1)).cpu().numpy())
+        self._measures.append(_rhythm(bands.flatten(0, 1)).numpy())
 
     def is_speech(self, confidence: np.ndarray) -> bool:
         """Judge all that was added, with the passage's tag confidences ``(n_tags,)``."""

@@ -122,21 +122,26 @@ class Tagger:
 
 
 class _Level:
-    """Measures the root mean square of the blocks that pass through."""
+    """Measures the root mean square, about their mean, of the blocks that pass through.
+
+    About the mean, because the constant offset of a cheap sound card is not heard.
+    """
 
     def __init__(self) -> None:
-        self._energy, self._count = 0.0, 0
+        self._energy, self._sum, self._count = 0.0, 0.0, 0
 
     def watch(self, blocks: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
         for block in blocks:
             self._energy += float(np.dot(block, block))
+            self._sum += float(block.sum(dtype=np.float64))
             self._count += len(block)
             yield block
 
     @property
     def dbfs(self) -> float:
-        """Decibels below a full-scale constant."""
-        return 10.0 * np.log10(max(self._energy / max(self._count, 1), 1e-20))
+        """Decibels below the level of a full-scale square wave."""
+        count = max(self._count, 1)
+        return 10.0 * np.log10(max(self._energy / count - (self._sum / count) ** 2, 1e-20))
 
 
 def load_tagger(device: str | torch.device = "cpu") -> Tagger:

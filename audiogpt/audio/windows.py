@@ -37,13 +37,16 @@ class Windows:
         first = 0  # index of the next window to give out
         held = np.zeros(self.before, np.float32)  # samples from the next window's start on
         received = 0
+        between = 0  # samples still to come before it, where windows lie apart
         for block in blocks:
             received += len(block)
-            held = np.concatenate([held, np.asarray(block, np.float32)])
+            skipped, between = block[between:], max(0, between - len(block))
+            held = np.concatenate([held, np.asarray(skipped, np.float32)])
             ready = (len(held) - self.length) // self.hop + 1
             while ready >= batch_size and self.count(received) >= first + batch_size:
                 yield first, self._view(held, batch_size)
                 first += batch_size
+                between = max(0, batch_size * self.hop - len(held))
                 held = held[batch_size * self.hop :]
                 ready -= batch_size
         left = self.count(received) - first

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from audiogpt.captions import FORMATTINGS
-from audiogpt.config import BranchConfig
+from audiogpt.config import MAX_LAYERS, BranchConfig
 
 # Published feature -> our branch name and the width of its rows.
 FEATURES = {"audio": ("audio", 256), "tags": ("tags", 300), "artist": ("artists", 10)}
@@ -42,7 +42,7 @@ def read_params(path: str | Path) -> PublishedParams:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"There is no {path}: give params.json from beside best.pth.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}.") from None
     if not isinstance(data, dict):
         raise ValueError(f"{path} must hold a JSON object.")
@@ -71,13 +71,13 @@ def parse_params(data: dict[str, Any], *, where: str = "params.json") -> Publish
         raise ValueError(
             f"{where} has formatting = {formatting!r}, not one of {', '.join(FORMATTINGS)}."
         )
-    n_layer, tau = switch("decoder_layer", int), float(switch("tau", int, float))
-    if n_layer < 1 or not 0 <= tau < 0.5:
+    n_layer, tau = switch("decoder_layer", int), switch("tau", int, float)
+    if not 1 <= n_layer <= MAX_LAYERS or not 0 <= tau < 0.5:
         raise ValueError(f"{where} has decoder_layer = {n_layer} and tau = {tau}: out of range.")
     return PublishedParams(
         features=features,
         n_layer=n_layer,
-        tau=tau,
+        tau=float(tau),
         srau=not switch("no_srau", bool),
         formatting=formatting,
         gpt_model_type=str(data.get("gpt_model_type", "gpt")),

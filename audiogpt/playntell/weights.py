@@ -2,8 +2,9 @@
 
 `best.pth` is a pickle written by torch.save, with random states and the optimizer beside the
 state_dict. It is read with `weights_only=True`; of what that refuses, exactly the numpy names that
-an old random state needs are allowed, and every one of them only builds an array. The file is
-mapped from disk, so that the optimizer, two thirds of it, is never read.
+an old random state needs are allowed, and stand-ins take the place of every one of them
+(`audiogpt.pickled_arrays`). The file is mapped from disk, so that the optimizer, two thirds of it,
+is never read.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from audiogpt.pickled_arrays import STAND_INS
 from audiogpt.playntell.parameters import PublishedParams
 
 HEAD_WIDTH = 64  # features per attention head in the published code
@@ -45,17 +46,6 @@ class ConvertedWeights:
     dropped: tuple[Dropped, ...]
 
 
-def _allowed_globals() -> list[Any]:
-    reconstruct = np._core.multiarray._reconstruct  # type: ignore[attr-defined]
-    return [
-        np.ndarray,
-        np.dtype,
-        type(np.dtype(np.uint32)),
-        (reconstruct, "numpy.core.multiarray._reconstruct"),  # numpy 1 wrote this path
-        (reconstruct, "numpy._core.multiarray._reconstruct"),
-    ]
-
-
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """The `state_dict` of a published best.pth, mapped from disk.
 
@@ -66,15 +56,18 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f"There is no checkpoint file {path}.")
     try:
-        with torch.serialization.safe_globals(_allowed_globals()):
+        stand_ins: list[Any] = [(known, name) for name, known in STAND_INS.items()]
+        with torch.serialization.safe_globals(stand_ins):
             data = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         reason = str(error).split("Please file an issue")[0]
         raise ValueError(f"{path} holds more than weights and was not loaded: {reason}") from error
-    except (RuntimeError, EOFError, OSError, KeyError) as error:
+    except Exception as error:  # a damaged pickle may fail in any way
         raise ValueError(f"{path} is not a checkpoint written by torch.save: {error}") from error
     state = data.get("state_dict") if isinstance(data, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
         raise ValueError(f"{path} has no state_dict of tensors: it is not a PlayNTell checkpoint.")
     return state
 
@@ -125,7 +118,7 @@ def _is_buffer(key: str) -> bool:
     if last.startswith("running_"):
         return True
     owner = key.split(".")
-    return last == "bias" and (owner[-2] == "attn" or owner[-3:-2] == ["enc_dec_attn"])
+    return last == "bias" and (owner[-2:-1] == ["attn"] or owner[-3:-2] == ["enc_dec_attn"])
 
 
 def _check(shapes: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]) -> None:
@@ -156,8 +149,8 @@ def convert_state(state: Mapping[str, Tensor], params: PublishedParams) -> Conve
     """
     wte_key, wpe_key = "decoder.transformer.wte.weight", "decoder.transformer.wpe.weight"
     head_key = "decoder.lm_head.decoder.weight"
-    if wte_key not in state or wpe_key not in state or state[wte_key].dim() != 2:
-        raise ValueError(f"The checkpoint has no {wte_key} or {wpe_key}.")
+    if any(key not in state or state[key].dim() != 2 for key in (wte_key, wpe_key)):
+        raise ValueError(f"The checkpoint has no {wte_key} or {wpe_key} of two dimensions.")
     (vocab_size, D), n_positions = state[wte_key].shape, state[wpe_key].shape[0]
     if D % HEAD_WIDTH:
         raise ValueError(f"{wte_key} is {D} wide, which is no multiple of {HEAD_WIDTH}.")
@@ -205,8 +198,12 @@ def convert_state(state: Mapping[str, Tensor], params: PublishedParams) -> Conve
     dropped.append(
         _dropped({k: state[k] for k in buffers}, "masks and running states, not weights")
     )
+    ours = {key: value.float() for key, value in ours.items()}
+    for key, value in ours.items():
+        if not bool(value.isfinite().all()):
+            raise ValueError(f"The checkpoint holds numbers that are infinite or undefined: {key}.")
     return ConvertedWeights(
-        state={key: value.float() for key, value in ours.items()},
+        state=ours,
         n_embd=D,
         n_head=D // HEAD_WIDTH,
         n_positions=n_positions,
