@@ -63,6 +63,7 @@ function settle(text) {
 function clearCaption() {
   view.answer = null;
   view.word = -1;
+  freeHeight();
   for (const id of ["title", "description"]) by(id).replaceChildren();
   by("short").textContent = "";
   by("warnings").hidden = true;

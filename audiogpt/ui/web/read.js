@@ -23,6 +23,11 @@ function holdHeight() {
   hero.style.minHeight = Math.max(hero.offsetHeight, parseFloat(hero.style.minHeight) || 0) + "px";
 }
 
+// For other music, or at another width, it may: what stood there before says nothing of it.
+function freeHeight() {
+  by("hero").style.minHeight = "";
+}
+
 const captionText = ({ title, description }) => [title, description].filter(Boolean).join("\n");
 
 // One line: the title, or the first clause of the description where there is none.

@@ -106,6 +106,7 @@ function startStrip() {
       button.tabIndex = 0;
       selectWord(Number(button.dataset.word));
       showTab("why");
+      reveal(element.querySelector(".why"));
     });
   }
   for (const mode of ["shares", "gates"])
