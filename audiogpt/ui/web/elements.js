@@ -30,6 +30,8 @@ const MEANINGS = {
   artists: "how the artists' shares are spread",
 };
 
+const DISAGREEMENT = "The branch with the largest share is not the one that this word depends on.";
+
 const clock = (seconds) => {
   const whole = Math.max(0, Math.round(seconds));
   return Math.floor(whole / 60) + ":" + String(whole % 60).padStart(2, "0");

@@ -173,6 +173,7 @@ startReading();
 by("pin").addEventListener("click", () => pin(view.answer));
 renderEverything();
 followLinks();
+startPeek();
 if (hasInput() && (linked || (brought && state.live))) ask(false);
 else if (hasInput()) setBusy(false, "Press Caption to go on.");
 element.firstElementChild.dataset.ready = "yes";
