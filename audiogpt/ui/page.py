@@ -33,9 +33,10 @@ SCRIPTS = (
     "keep.js",
     "tab.js",
     "waiting.js",
+    "peek.js",
     "main.js",
 )
-STYLES = ("base.css", "steer.css", "read.css", "why.css")
+STYLES = ("base.css", "steer.css", "read.css", "why.css", "touch.css")
 CACHE_SWEEP, CACHE_AGE = 3600, 86400  # s: uploads are deleted after a day
 MAX_FILE_SIZE = "200mb"
 MAX_WAITING = 32

@@ -129,5 +129,6 @@ function pin(answer) {
   view.pinned = answer;
   renderCompare();
   showTab("compare");
+  reveal(element.querySelector(".why"));
   announce("Pinned as A.");
 }

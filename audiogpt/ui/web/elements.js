@@ -30,6 +30,8 @@ const MEANINGS = {
   artists: "how the artists' shares are spread",
 };
 
+const DISAGREEMENT = "The branch with the largest share is not the one that this word depends on.";
+
 const clock = (seconds) => {
   const whole = Math.max(0, Math.round(seconds));
   return Math.floor(whole / 60) + ":" + String(whole % 60).padStart(2, "0");
@@ -76,6 +78,21 @@ function swatch(part) {
 
 function announce(text) {
   by("announce").textContent = text;
+}
+
+// Shows what opened, unless it is in view already; the caption may stand above it.
+function reveal(card) {
+  const { top, bottom } = card.getBoundingClientRect();
+  if (bottom > 160 && top < innerHeight - 160) return;
+  const read = element.querySelector(".read");
+  card.style.scrollMarginTop =
+    8 + (getComputedStyle(read).position === "sticky" ? 8 + read.offsetHeight : 0) + "px";
+  scrollGently(card);
+}
+
+function scrollGently(node) {
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  node.scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
 }
 
 // A fold that stays as the visitor left it when the page is drawn anew; `draw` fills it when opened.

@@ -29,8 +29,8 @@ async function loadJson(file) {
     if (reply.error) throw new Error(reply.error);
     const { result, why } = reply;
     dropFlight();
-    setBusy(false, "Loaded.");
     applySettings(result.request);
+    setBusy(false, "Loaded.");
     renderSteer();
     const wanted = result.request.tracks;
     const here = wanted.every((track) => state.tracks.some((own) => own.sha256 === track.sha256));

@@ -47,6 +47,7 @@ function addTracks(tracks) {
   if (!tracks.length) return;
   if (!state.tracks.length && !state.tags.length) state.auto = true;
   state.tracks.push(...tracks);
+  freeHeight();
   forgetParts();
   selectTrack(state.tracks.length - tracks.length);
   renderTracks();

@@ -63,6 +63,7 @@ function settle(text) {
 function clearCaption() {
   view.answer = null;
   view.word = -1;
+  freeHeight();
   for (const id of ["title", "description"]) by(id).replaceChildren();
   by("short").textContent = "";
   by("warnings").hidden = true;
@@ -110,10 +111,11 @@ function takeCaption(answer) {
   const late = performance.now() - flight.since > PATIENCE || !view.answer;
   if (answer.partial && !answer.result && late) renderPartial(answer.partial);
   if (answer.result) {
-    const before = view.answer && flight.said !== answer.run ? view.answer.result.words.map((w) => w.text) : null;
     const speak = flight.said !== answer.run;
+    // The words come again with their reasons: what changed is marked in both.
+    if (speak) flight.before = view.answer && view.answer.result.words.map((w) => w.text);
     flight.said = answer.run;
-    showAnswer({ run: answer.run, result: answer.result, why: answer.why || null, key: answer.key || null }, before, speak);
+    showAnswer({ run: answer.run, result: answer.result, why: answer.why || null, key: answer.key || null }, flight.before, speak);
     if (answer.done) {
       setBusy(false, "Done in " + ((performance.now() - flight.since) / 1000).toFixed(2) + " s");
       if (view.expect && view.expect.run === answer.run) {
@@ -171,6 +173,7 @@ startReading();
 by("pin").addEventListener("click", () => pin(view.answer));
 renderEverything();
 followLinks();
+startPeek();
 if (hasInput() && (linked || (brought && state.live))) ask(false);
 else if (hasInput()) setBusy(false, "Press Caption to go on.");
 element.firstElementChild.dataset.ready = "yes";

@@ -15,12 +15,18 @@ function setBusy(busy, text) {
 // Parts are captioned, and files uploaded, beside a caption that may be at rest: Stop ends them all.
 function renderStop() {
   by("stop").disabled = !(by("hero").classList.contains("busy") || through.running || uploads.pending);
+  by("go").disabled = !hasInput();
 }
 
 // The hero never shrinks while captions come and go, so nothing below it jumps.
 function holdHeight() {
   const hero = by("hero");
   hero.style.minHeight = Math.max(hero.offsetHeight, parseFloat(hero.style.minHeight) || 0) + "px";
+}
+
+// For other music, or at another width, it may: what stood there before says nothing of it.
+function freeHeight() {
+  by("hero").style.minHeight = "";
 }
 
 const captionText = ({ title, description }) => [title, description].filter(Boolean).join("\n");
@@ -66,7 +72,7 @@ const rankedBy = ({ decoding, tags, strengths }) => {
   const { coverage = 0, invention = 0 } = decoding || {};
   const heard = strengths.tags !== 0 && tags.some((tag) => tag.weight > 0);
   return heard && (coverage || invention)
-    ? " It is the log-probability over the length, with a bonus for using the tags\u2019 words, the more where they stand together, and a malus for each instrument that no tag names and each word that a tag rules out (Decoding turns both off)."
+    ? " It is the log-probability over the length, with a bonus for using the tags\u2019 words, the more where they stand together, and a penalty for each instrument that no tag names and each word that a tag rules out (Decoding turns both off)."
     : "";
 };
 

@@ -28,10 +28,10 @@ function wordButton(word, index, parts, values, shares, marked, scale) {
   const colour = shares && tint(parts, shares, scale);
   const what = view.mode === "gates" ? "gates: " : "";
   const label = word.text + (values ? " \u2014 " + what + spoken(parts, values) : "") +
-    (marked ? ". Share and drop disagree." : "");
+    (marked ? ". " + DISAGREEMENT : "");
   return h("button", {
     type: "button", class: "word" + (marked ? " marked" : ""), "data-word": index,
-    tabindex: -1, "aria-label": label, "aria-pressed": String(index === view.word),
+    tabindex: -1, "aria-label": label, title: marked && "\u2260: " + DISAGREEMENT, "aria-pressed": String(index === view.word),
     style: colour ? { "--tint": COLOURS[colour.part], "--amount": Math.round(8 + 22 * colour.amount) + "%" } : {},
   },
     h("span", { class: "text" }, word.text, marked && h("sup", { "aria-hidden": "true" }, "\u2260")),
@@ -106,6 +106,7 @@ function startStrip() {
       button.tabIndex = 0;
       selectWord(Number(button.dataset.word));
       showTab("why");
+      reveal(element.querySelector(".why"));
     });
   }
   for (const mode of ["shares", "gates"])

@@ -80,7 +80,7 @@ function disagreement(branches, shares, drops) {
 }
 
 const factor = (drop) =>
-  Math.abs(drop) < 0.01 ? "no change"
+  Math.abs(drop) < 0.005 ? "no change" : Math.abs(drop) < 0.05 ? "hardly any change"
     : Math.abs(drop) > 6.9 ? (drop > 0 ? "over 1000\u00d7 less likely" : "over 1000\u00d7 likelier")
       : Math.exp(Math.abs(drop)).toFixed(1) + "\u00d7 " + (drop > 0 ? "less likely" : "likelier");
 
@@ -147,7 +147,7 @@ function wordDetail() {
     h("div", { class: "detail-head" }, h("h3", {}, "\u201c" + word.text + "\u201d"),
       h("span", { class: "soft" }, "probability " + percent(probability) + (word.end - word.start > 1 ? " \u00b7 " + (word.end - word.start) + " pieces, averaged" : ""))),
     h("div", { class: "columns" },
-      h("div", {}, h("h4", {}, "Branches"), branchTable(view.answer, view.word), tagAttention(result, word)),
+      h("div", {}, h("h4", {}, "Made of"), branchTable(view.answer, view.word), tagAttention(result, word)),
       h("div", {}, h("h4", {}, "Likeliest here"), nearWinners(view.answer, view.word)),
       h("div", {}, h("h4", {}, "Shares per layer"), layerBars(result, word), layerTable(result, word))));
 }
@@ -165,7 +165,7 @@ function renderWhy() {
     h("h3", {}, "Along the music"), drawTime(view.answer),
     h("h3", {}, view.mode === "gates" ? "Raw gates, layer by layer" : "Shares, layer by layer"), drawLayers(view.answer, selectWord),
     view.mode === "gates" && h("p", { class: "soft small" }, "A gate says how far a layer opens, not how much came through: beside an empty branch, or a large context, an open gate adds little. The exact shares count what arrived."),
-    h("p", { class: "honest" }, HONESTY + " Words are the mean of their pieces; \u2260 marks words where share and causal drop disagree."));
+    h("p", { class: "honest" }, HONESTY + " Words are the mean of their pieces. \u2260: " + DISAGREEMENT));
 }
 
 function takeShapley(answer) {
