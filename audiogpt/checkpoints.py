@@ -19,6 +19,7 @@ from audiogpt.length import LENGTHS_FILE, LengthModel
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
 from audiogpt.tags import VECTORS_FILE, WORDS_FILE
+from audiogpt.tokenizer import tokenizer_files
 
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 DEFAULT_CHECKPOINT = CHECKPOINTS / "audiogpt-small"
@@ -163,11 +164,12 @@ def read_lengths(folder: Path) -> LengthModel | None:
 
 
 def checkpoint_hash(folder: str | os.PathLike[str]) -> str:
-    """sha256 over config.json, model.safetensors and, where they are used, lengths.json and the tag
-    table: names the model that wrote a caption."""
+    """sha256 over config.json, model.safetensors and, where they are used, the tokenizer's files,
+    lengths.json and the tag table: names the model that wrote a caption."""
     folder, digest = Path(folder), hashlib.sha256()
     table = read_config(folder).tag_rows == "features"
-    optional = [LENGTHS_FILE, *((VECTORS_FILE, WORDS_FILE) if table else ())]
+    optional = [*tokenizer_files(folder), LENGTHS_FILE]
+    optional += (VECTORS_FILE, WORDS_FILE) if table else ()
     used = [name for name in optional if (folder / name).is_file()]
     for name in (CONFIG_FILE, WEIGHTS_FILE, *used):
         with (folder / name).open("rb") as file:

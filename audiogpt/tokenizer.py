@@ -25,6 +25,15 @@ DESCRIPTION = "<description>"
 BOS_TOKENS = ("<|startoftext|>", "<?", END_OF_TEXT)  # the first that a vocabulary has
 PAD_TOKENS = ("<|pad|>", "+=", END_OF_TEXT)
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+TOKENIZER_FILE, GPT2_FILES = "tokenizer.json", ("vocab.json", "merges.txt")
+
+
+def tokenizer_files(folder: Path) -> tuple[str, ...]:
+    """The names of the files in a folder that its vocabulary is read from, if it has one."""
+    for names in ((TOKENIZER_FILE,), GPT2_FILES):
+        if all((folder / name).is_file() for name in names):
+            return names
+    return ()
 
 
 def _byte_alphabet() -> dict[str, int]:
@@ -64,26 +73,26 @@ class CaptionTokenizer:
         Raises ValueError if the folder has neither or a file cannot be understood.
         """
         folder = Path(folder)
-        whole, vocab, merges = (folder / n for n in ("tokenizer.json", "vocab.json", "merges.txt"))
-        if whole.is_file():
-            try:
-                tokenizer = Tokenizer.from_file(str(whole))
-            except Exception as error:  # the library raises a plain Exception
-                raise ValueError(f"{whole} is not a readable tokenizer file: {error}.") from error
-            # A tokenizer saved elsewhere may carry settings that would cut or fill captions.
-            tokenizer.no_truncation()
-            tokenizer.no_padding()
-            return cls(tokenizer, name=str(whole))
-        if vocab.is_file() and merges.is_file():
-            return cls(gpt2_tokenizer(vocab, merges), name=str(vocab))
-        raise ValueError(
-            f"{folder} has neither tokenizer.json nor both vocab.json and merges.txt; "
-            "copy GPT-2's two files or a tokenizer.json there."
-        )
+        files = [folder / name for name in tokenizer_files(folder)]
+        if not files:
+            raise ValueError(
+                f"{folder} has neither tokenizer.json nor both vocab.json and merges.txt; "
+                "copy GPT-2's two files or a tokenizer.json there."
+            )
+        if len(files) > 1:
+            return cls(gpt2_tokenizer(*files), name=str(files[0]))
+        try:
+            tokenizer = Tokenizer.from_file(str(files[0]))
+        except Exception as error:  # the library raises a plain Exception
+            raise ValueError(f"{files[0]} is not a readable tokenizer file: {error}.") from error
+        # A tokenizer saved elsewhere may carry settings that would cut or fill captions.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return cls(tokenizer, name=str(files[0]))
 
     def save(self, folder: str | Path) -> None:
         """Write `tokenizer.json` into an existing folder."""
-        self.tokenizer.save(str(Path(folder) / "tokenizer.json"))
+        self.tokenizer.save(str(Path(folder) / TOKENIZER_FILE))
 
     def token_id(self, token: str) -> int | None:
         """The id of a token written as it stands in the vocabulary, or None."""
