@@ -35,7 +35,7 @@ from audiogpt.audio.tag_vocabulary import (
     VOCABULARY,
     contradicts,
 )
-from audiogpt.audio.tagger import SILENT_NOTE, SPEECH_NOTE, Tagger, load_tagger
+from audiogpt.audio.tagger import SHORT_NOTE, SILENT_NOTE, SPEECH_NOTE, Tagger, load_tagger
 
 ROOT = Path(__file__).resolve().parents[1]
 ORACLE = ROOT.parent / "shared" / "oracle" / "musicnn"
@@ -152,6 +152,13 @@ def test_silence_is_said(tagger: Tagger, level: float) -> None:
     assert heard.taggram.max() == 0
     with pytest.raises(AudioError, match="length is zero"):
         tagger.listen(np.zeros(0, np.float32))
+
+
+def test_a_sound_that_had_to_be_repeated_is_told(tagger: Tagger) -> None:
+    samples = np.random.default_rng(3).normal(0, 0.1, 48_000).astype(np.float32)
+    assert tagger.listen(samples[:1]).note == SHORT_NOTE
+    assert tagger.listen(samples).note == ""  # 3 s
+    assert tagger.listen(np.zeros(16, np.float32)).note == SILENT_NOTE
 
 
 def has_flite() -> bool:

@@ -24,6 +24,7 @@ from audiogpt.audio.tag_vocabulary import LABELS
 
 SILENCE_DBFS = -60.0  # root mean square below which a passage counts as silent
 SILENT_NOTE = "This passage is silent."
+SHORT_NOTE = "This passage is shorter than 3 s, so it was repeated until there was enough to hear."
 SPEECH_NOTE = "This sounds like speech: tags are about music and may not fit."
 
 
@@ -114,6 +115,8 @@ class Tagger:
         note = ""
         if level.dbfs < SILENCE_DBFS:
             taggram, overall, note = np.zeros_like(taggram), np.zeros_like(overall), SILENT_NOTE
+        elif level.count < PATCHES.needed:
+            note = SHORT_NOTE
         elif speech.is_speech(overall):
             note = SPEECH_NOTE
         order = np.argsort(-overall, kind="stable")
@@ -122,21 +125,21 @@ class Tagger:
 
 
 class _Level:
-    """Measures the root mean square of the blocks that pass through."""
+    """Counts the samples of the blocks that pass through, and measures their root mean square."""
 
     def __init__(self) -> None:
-        self._energy, self._count = 0.0, 0
+        self._energy, self.count = 0.0, 0
 
     def watch(self, blocks: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
         for block in blocks:
             self._energy += float(np.dot(block, block))
-            self._count += len(block)
+            self.count += len(block)
             yield block
 
     @property
     def dbfs(self) -> float:
         """Decibels below a full-scale constant."""
-        return 10.0 * np.log10(max(self._energy / max(self._count, 1), 1e-20))
+        return 10.0 * np.log10(max(self._energy / max(self.count, 1), 1e-20))
 
 
 def load_tagger(device: str | torch.device = "cpu") -> Tagger:
