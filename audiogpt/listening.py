@@ -16,7 +16,14 @@ import numpy as np
 from audiogpt.audio.embedded import EmbeddedAudio, checked_mono
 from audiogpt.audio.embedding import MUSICNN_POOLED, WIDTHS, AudioEmbedding, load_embedding
 from audiogpt.audio.errors import AudioError
-from audiogpt.audio.loading import Waveform, iter_mono, resample_mono, too_long, too_short
+from audiogpt.audio.loading import (
+    Waveform,
+    is_folder,
+    iter_mono,
+    resample_mono,
+    too_long,
+    too_short,
+)
 from audiogpt.audio.sndfile import MAX_CHANNELS
 from audiogpt.audio.tagger import Tagger, load_tagger
 from audiogpt.request import HeardTag, Track
@@ -272,6 +279,8 @@ def content_hash(track: Track) -> str:
     if track.path is None:
         name = f" ({track.name})" if track.name else ""
         raise ValueError(f"This request was saved without its audio{name}: add the file again.")
+    if Path(track.path).is_dir():
+        raise AudioError(is_folder(Path(track.path).name or track.path))
     try:
         with Path(track.path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -247,7 +247,7 @@ class Captioner:
         The request's artists, strengths and decoding settings hold throughout; its tags do not,
         because they describe the whole. Raises ValueError for stretches under 3 s.
         """
-        if seconds < MIN_SEGMENT:
+        if not seconds >= MIN_SEGMENT:  # nor for what is not a number
             raise ValueError(f"Segments must last at least {MIN_SEGMENT:g} s, one embedding row.")
         for number, track in enumerate(request.tracks):
             listening = self.listen(track)
