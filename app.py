@@ -16,6 +16,8 @@ from audiogpt.checkpoints import DEFAULT_CHECKPOINT
 from audiogpt.pipeline import Captioner
 from audiogpt.ui.page import build, launch_options
 
+log = logging.getLogger("app")
+
 
 def longest_sound() -> float:
     """The longest sound that is taken (s), inf for any; raises ValueError for what is no length."""
@@ -31,17 +33,30 @@ def longest_sound() -> float:
 
 try:
     captioner = Captioner.from_pretrained(
-        os.environ.get("AUDIOGPT_CHECKPOINT", DEFAULT_CHECKPOINT), max_seconds=longest_sound()
+        os.environ.get("AUDIOGPT_CHECKPOINT") or DEFAULT_CHECKPOINT, max_seconds=longest_sound()
     )
 except ValueError as error:  # the core's way to say what is wrong with the settings
     sys.exit(f"error: {error}")
 demo = build(captioner)
 
 
+def warm_up() -> None:
+    """Run the model once; what its checkpoint lacks (OpenL3's weights) is told, not a traceback."""
+    try:
+        captioner.warm_up()
+    except ValueError as error:
+        log.warning("No sound can be captioned yet: %s", error)
+
+
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    threading.Thread(target=captioner.warm_up, name="warm-up", daemon=True).start()
-    demo.launch(**launch_options())
+    try:
+        demo.launch(prevent_thread_lock=True, **launch_options())
+    except (OSError, ValueError) as error:  # a port that is taken, an address that is not here
+        sys.exit(f"error: The page could not be started: {error}")
+    # Not before: a server that is not started must not wait for it, nor end in the middle of it.
+    threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
+    demo.block_thread()
 
 
 if __name__ == "__main__":

@@ -11,13 +11,33 @@ from pathlib import Path
 from audiogpt.request import BRANCH_NAMES, Artist, CaptionRequest, Decoding, Tag, Track
 from audiogpt.words import plain_tag
 
+DECODING_HELP = {
+    "method": "beam (search) or sample (draw words at random)",
+    "beams": "hypotheses kept side by side",
+    "max_tokens": "where a caption is cut at the latest",
+    "min_words": "fewest words",
+    "max_words": "most words; the last sentence is finished (0: no limit)",
+    "length_penalty": "score / length ** X: more favours longer captions (0: off)",
+    "no_repeat_ngram": "forbid repeating so many words in a row (0: off)",
+    "temperature": "of sampling: lower is safer, higher wilder",
+    "top_p": "of sampling: share of the likeliest words drawn from",
+    "n_best": "alternatives in --json",
+    "coverage": "gain for using the tags' words",
+    "invention": "loss for instruments that no tag names, and for saying things again",
+    "length": "gain for ending near the expected length",
+    "target_words": "write about so many words (0: as expected)",
+    "target_coverage": "share of the tags' words to use, in [0, 1] (0: not asked)",
+    "consensus": "gain for likeness to captions drawn at random; slow (0: off)",
+}
+
 
 def add_commands(subparsers) -> None:
     """Add `caption` to the parser's commands."""
     parser = subparsers.add_parser(
         "caption",
         help="caption audio files or a playlist",
-        description="Caption each file by itself, or all of them as one playlist.",
+        description="Caption each file by itself, or all of them as one playlist; without any, "
+        "the tags and artists alone. What of the decoding is not set is the checkpoint's own.",
     )
     add = parser.add_argument
     add("files", nargs="*", type=Path, metavar="FILE", help="audio files")
@@ -50,8 +70,13 @@ def add_commands(subparsers) -> None:
         add(f"--{name}-strength", type=float, default=1.0, metavar="X", help="in [0, 2]")
     for field in dataclasses.fields(Decoding):
         kind = {"str": str, "int": int, "float": float}[str(field.type)]
-        add(f"--{field.name.replace('_', '-')}", type=kind, metavar=kind.__name__.upper())
-    add("--seed", type=int, default=0)
+        add(
+            f"--{field.name.replace('_', '-')}",
+            type=kind,
+            metavar=kind.__name__.upper(),
+            help=DECODING_HELP[field.name],
+        )
+    add("--seed", type=int, default=0, help="of --method sample and --consensus (default: 0)")
     add("--start", type=float, default=0.0, help="where to begin in each file (s)")
     add("--end", type=float, help="where to end in each file (s)")
     add("--segments", type=float, metavar="S", help="also caption every S seconds")
@@ -63,8 +88,7 @@ def run(options: argparse.Namespace) -> int:
     from audiogpt.checkpoints import DEFAULT_CHECKPOINT
     from audiogpt.pipeline import Captioner
 
-    if options.playlist is not None and options.files:
-        raise ValueError("Give files or a playlist, not both.")
+    _check(options)
     tags = [_named_number(text, "tag", 1.0) for text in options.tag]
     artists = [_named_number(text, "artist", 1.0) for text in options.artist]
     captioner = Captioner.from_pretrained(
@@ -118,6 +142,17 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(results[0] if len(groups) == 1 else results))
     return 2 if failed else 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raise ValueError for options that contradict each other or could have no effect."""
+    if options.playlist is not None and options.files:
+        raise ValueError("Give files or a playlist, not both.")
+    if options.audio_dir is not None and options.playlist is None:
+        raise ValueError("--audio-dir says where a playlist's tracks are: give --playlist, too.")
+    passage = options.start or options.end is not None or options.segments is not None
+    if passage and options.playlist is None and not options.files:
+        raise ValueError("--start, --end and --segments need sound: give a file or a playlist.")
 
 
 def _groups(

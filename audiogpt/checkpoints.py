@@ -43,6 +43,8 @@ def resolve(name: str | os.PathLike[str]) -> Path:
     for folder in (Path(text), *bundled):
         if (folder / CONFIG_FILE).is_file():
             return folder
+    if Path(text).is_file():
+        raise CheckpointError(f"{text} is a file: give the folder of the checkpoint.")
     if Path(text).exists():
         raise CheckpointError(f"{text} is not a checkpoint: it has no {CONFIG_FILE}.")
     if text.count("/") != 1 or text.startswith((".", "/", "~")):

@@ -21,6 +21,7 @@ from audiogpt.audio.loading import (
     MAX_SAMPLE_RATE,
     MIN_SAMPLE_RATE,
     Waveform,
+    is_folder,
     iter_mono,
     resample_mono,
     too_long,
@@ -281,6 +282,8 @@ def content_hash(track: Track) -> str:
     if track.path is None:
         name = f" ({track.name})" if track.name else ""
         raise ValueError(f"This request was saved without its audio{name}: add the file again.")
+    if Path(track.path).is_dir():
+        raise AudioError(is_folder(Path(track.path).name or track.path))
     try:
         with Path(track.path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

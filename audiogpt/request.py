@@ -23,7 +23,8 @@ MAX_TRACKS, MAX_TAGS, MAX_ARTISTS, MAX_NAME = 200, 300, 200, 200
 
 
 def _check_number(value: float, low: float, high: float, what: str) -> None:
-    if not isinstance(value, int | float) or not low <= value <= high:  # NaN is in no range
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not low <= value <= high:  # NaN is in no range
         raise ValueError(f"{what} must be a number between {low:g} and {high:g}, not {value!r}.")
 
 
@@ -149,7 +150,7 @@ class Decoding:
             ("n_best", 1, 16),
         ):
             value = getattr(self, name)
-            if not isinstance(value, int):
+            if not isinstance(value, int) or isinstance(value, bool):
                 raise ValueError(f"{name} must be a whole number, not {value!r}.")
             _check_number(value, low, high, name)
         if 0 < self.max_words < self.min_words:
@@ -209,7 +210,8 @@ class CaptionRequest:
             if name not in BRANCH_NAMES:
                 raise ValueError(f"There is no branch {name!r}: use {', '.join(BRANCH_NAMES)}.")
             _check_number(value, 0, MAX_STRENGTH, f"The strength of {name}")
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
+        whole = isinstance(self.seed, int) and not isinstance(self.seed, bool)
+        if not whole or not 0 <= self.seed < 2**32:
             raise ValueError("The seed must be a whole number from 0 to 4294967295.")
 
     def strength(self, branch: str) -> float:

@@ -124,8 +124,12 @@ def prepare_inputs(
         labels["artists"] = (", ".join(ranked.names[:10]),)
 
     given = {"audio": bool(used), "tags": bool(tags), "artists": bool(ranked)}
+    strengths = {
+        name: request.strength(name) if name in BRANCH_NAMES else 1.0
+        for name in config.branch_names
+    }
     warnings += _unread(config, tag_table, [branch for branch in BRANCH_NAMES if given[branch]])
-    if not features and not phrases:
+    if not any(strengths[name] > 0 for name in (*features, *phrases)):
         what = "that was given reaches this model" if any(given.values()) else "was given"
         warnings.append(f"Nothing {what}, so this caption is the language model's alone.")
     hashed = tuple(
@@ -138,10 +142,7 @@ def prepare_inputs(
     return Inputs(
         request=dataclasses.replace(request, tracks=hashed),
         rows=ItemRows(features=features, phrases=phrases, labels=labels),
-        strengths={
-            name: request.strength(name) if name in BRANCH_NAMES else 1.0
-            for name in config.branch_names
-        },
+        strengths=strengths,
         artist_names=ranked.names,
         heard=heard,
         row_times=row_times,

@@ -11,7 +11,18 @@ import pytest
 import soundfile
 from conftest import ROOT
 
+from audiogpt.pipeline import Captioner
 from audiogpt.request import Track
+from audiogpt.ui.page import build, launch_options
+
+
+def test_a_server_that_answers_late_is_started_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Path
+) -> None:
+    monkeypatch.setattr("gradio.networking.url_ok", lambda url: False)  # no answer within 3 s
+    demo = build(Captioner.from_pretrained(tiny_checkpoint, device="cpu"))
+    demo.launch(prevent_thread_lock=True, quiet=True, **launch_options())
+    demo.close(verbose=False)
 
 
 def test_any_length_is_taken_where_the_limit_is_infinite(

@@ -35,7 +35,7 @@ from audiogpt.audio.tag_vocabulary import (
     VOCABULARY,
     contradicts,
 )
-from audiogpt.audio.tagger import SILENT_NOTE, SPEECH_NOTE, Tagger, load_tagger
+from audiogpt.audio.tagger import SHORT_NOTE, SILENT_NOTE, SPEECH_NOTE, Tagger, load_tagger
 
 ROOT = Path(__file__).resolve().parents[1]
 ORACLE = ROOT.parent / "shared" / "oracle" / "musicnn"
@@ -159,6 +159,13 @@ def test_an_offset_that_nobody_hears_is_silence(tagger: Tagger) -> None:
     assert tagger.listen(hiss + np.float32(0.01)).note == SILENT_NOTE
     loud = np.random.default_rng(2).normal(0, 0.1, 16_000 * 3).astype(np.float32)
     assert tagger.listen(loud + np.float32(0.01)).note != SILENT_NOTE
+
+
+def test_a_sound_that_had_to_be_repeated_is_told(tagger: Tagger) -> None:
+    samples = np.random.default_rng(3).normal(0, 0.1, 48_000).astype(np.float32)
+    assert tagger.listen(samples[:100]).note == SHORT_NOTE
+    assert tagger.listen(samples).note == ""  # 3 s
+    assert tagger.listen(np.zeros(16, np.float32)).note == SILENT_NOTE
 
 
 def has_flite() -> bool:

@@ -89,7 +89,12 @@ def test_files_are_captioned_one_by_one_or_together(capsys, song, tmp_path, tiny
         (["--checkpoint", "/nowhere"], "no checkpoint at /nowhere"),
         (["--beams", "0"], "beams must be"),
         (["--device", "abacus"], "no device 'abacus' here"),
+        (["--checkpoint", str(ROOT / "README.md")], "give the folder of the checkpoint"),
         (["--playlist", "."], "cannot be opened"),
+        ([str(ROOT / "tests")], "tests is a folder"),
+        (["--tag", "rock", "--segments", "5"], "need sound"),
+        (["--tag", "rock", "--end", "5"], "need sound"),
+        (["song.wav", "--audio-dir", "."], "give --playlist"),
         (["--min-words", "9", "--max-words", "8"], "must not be greater than max_words"),
     ],
 )
@@ -108,8 +113,9 @@ def test_a_file_that_cannot_be_written_is_one_sentence(capsys, song, tmp_path):
     assert out == ""
 
 
-def test_parts_of_no_length_are_an_error(capsys, song, tiny_checkpoint):
-    arguments = ["caption", song, "--checkpoint", tiny_checkpoint, *FAST, "--segments", "0"]
+@pytest.mark.parametrize("seconds", ["0", "nan"])
+def test_parts_of_no_length_are_an_error(capsys, song, tiny_checkpoint, seconds):
+    arguments = ["caption", song, "--checkpoint", tiny_checkpoint, *FAST, "--segments", seconds]
     status, _, err = run(capsys, *arguments)
     assert status == 2 and "at least 3 s" in err
 

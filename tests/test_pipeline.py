@@ -298,6 +298,8 @@ def test_what_a_checkpoint_cannot_read_is_said_and_left_out(captioner, request_)
         "This checkpoint has no tags branch, so tags have no effect.",
         "Nothing that was given reaches this model, so this caption is the language model's alone.",
     )
+    muted = dataclasses.replace(only_tags, strengths={"tags": 0.0})
+    assert tags_only.caption(muted).warnings[:1] == deaf.caption(only_tags).warnings[1:2]
     assert deaf.suggest_tags(request_.tracks) == () and deaf.known_tags() == ()
 
 

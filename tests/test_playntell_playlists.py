@@ -44,6 +44,11 @@ def test_tracks_tags_and_artists(folder: Path) -> None:
     assert ranked.vector()[:2] == pytest.approx([2 / 3, 1 / 3])
 
 
+def test_a_mark_that_an_editor_writes_first_is_no_part_of_it(folder: Path) -> None:
+    (playlist,) = read_playlist(write(folder, "\ufeff" + json.dumps(PLAYLIST)))
+    assert playlist.id == "mine"
+
+
 def test_several_playlists_and_audio_elsewhere(folder: Path, tmp_path_factory) -> None:
     elsewhere = tmp_path_factory.mktemp("lists")
     path = write(elsewhere, [PLAYLIST, {"tracks": [{"id": "a.mp3"}]}])
@@ -55,6 +60,7 @@ def test_several_playlists_and_audio_elsewhere(folder: Path, tmp_path_factory) -
     ("data", "message"),
     [
         ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
         ({"id": "x"}, "no list of tracks"),
         ({"tracks": []}, "no list of tracks"),
         ([], "holds no playlist"),

@@ -55,8 +55,7 @@ def test_settings_that_are_not_given_are_the_checkpoints(tiny_checkpoint):
     request = read_parts({}, {}, {}, {"beams": 5}, 0, usual=usual)
     assert request.decoding == dataclasses.replace(usual, beams=5)
     assert read_parts({}, {}, {}, {}, 0, usual=usual).decoding is None
-    with pytest.raises(TypeError):
-        read_parts({}, {}, {}, {"beems": 5}, 0, usual=usual)
+    assert read_parts({}, {}, {}, {}, 7.0, usual=usual).seed == 7
 
 
 def test_without_tags_those_heard_are_used_and_names_alone_weigh_one(client):
@@ -67,6 +66,11 @@ def test_without_tags_those_heard_are_used_and_names_alone_weigh_one(client):
     assert caption(client, tags=["piano"])["request"]["tags"] == [{"text": "piano", "weight": 1.0}]
 
 
+def test_what_is_left_out_is_not_needed(client):
+    result = client.predict(tags=["piano"], decoding=QUICK, api_name="/caption")
+    assert [tag["text"] for tag in result["request"]["tags"]] == ["piano"]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -75,8 +79,15 @@ def test_without_tags_those_heard_are_used_and_names_alone_weigh_one(client):
         ({"tags": "rock"}, "lists of names"),  # not one tag per letter
         ({"tags": {"rock": 10**400}}, "not of the expected form"),
         ({"strengths": {"video": 1}}, "no branch"),
+        ({"strengths": ["audio"]}, "strengths is {name: value}"),
+        ({"strengths": {"tags": True}}, "between 0 and 2"),
         ({"decoding": {"beams": 0}}, "between 1 and 16"),
+        ({"decoding": {"beams": True}}, "whole number"),
+        ({"decoding": {"beems": 5}}, "no setting 'beems': use method, beams"),
+        ({"decoding": "beams"}, "decoding is {name: value}"),
         ({"seed": -4}, "seed"),
+        ({"seed": 1.5}, "seed"),  # not rounded to another
+        ({"seed": "5"}, "seed"),
     ],
 )
 def test_errors_are_one_sentence(client, changes, words):

@@ -36,6 +36,7 @@ __all__ = [
     "Progress",
     "Source",
     "Waveform",
+    "is_folder",
     "iter_mono",
     "load_audio",
     "resample_mono",
@@ -210,6 +211,11 @@ def _checked(blocks: Iterator[np.ndarray], name: str, start: float) -> Iterator[
         raise AudioError(f"{name} {reason}.")
 
 
+def is_folder(name: str) -> str:
+    """What to say of a folder that was given as a file."""
+    return f"{name} is a folder: choose an audio file in it."
+
+
 def too_long(name: str, max_seconds: float) -> str:
     """What to say of a sound over the limit."""
     limit = f"{max_seconds / 60:g} minutes" if max_seconds >= 120 else f"{max_seconds:g} seconds"
@@ -241,7 +247,7 @@ def _check_not_empty(source: Source, name: str) -> None:
     if isinstance(source, str | Path):
         path = Path(source)
         if path.is_dir():
-            raise AudioError(f"{name} is a folder: choose an audio file in it.")
+            raise AudioError(is_folder(name))
         try:
             size = path.stat().st_size
         except (OSError, ValueError) as error:

@@ -24,6 +24,7 @@ from audiogpt.audio.tag_vocabulary import LABELS
 
 SILENCE_DBFS = -60.0  # root mean square below which a passage counts as silent
 SILENT_NOTE = "This passage is silent."
+SHORT_NOTE = "This passage is shorter than 3 s, so it was repeated until there was enough to hear."
 SPEECH_NOTE = "This sounds like speech: tags are about music and may not fit."
 
 
@@ -114,6 +115,8 @@ class Tagger:
         note = ""
         if level.dbfs < SILENCE_DBFS:
             taggram, overall, note = np.zeros_like(taggram), np.zeros_like(overall), SILENT_NOTE
+        elif level.count < PATCHES.needed:
+            note = SHORT_NOTE
         elif speech.is_speech(overall):
             note = SPEECH_NOTE
         order = np.argsort(-overall, kind="stable")
@@ -122,25 +125,25 @@ class Tagger:
 
 
 class _Level:
-    """Measures the root mean square, about their mean, of the blocks that pass through.
+    """Counts the samples of the blocks that pass through, and measures their root mean square.
 
-    About the mean, because the constant offset of a cheap sound card is not heard.
+    It is taken about the mean, because the constant offset of a cheap sound card is not heard.
     """
 
     def __init__(self) -> None:
-        self._energy, self._sum, self._count = 0.0, 0.0, 0
+        self._energy, self._sum, self.count = 0.0, 0.0, 0
 
     def watch(self, blocks: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
         for block in blocks:
             self._energy += float(np.dot(block, block))
             self._sum += float(block.sum(dtype=np.float64))
-            self._count += len(block)
+            self.count += len(block)
             yield block
 
     @property
     def dbfs(self) -> float:
         """Decibels below the level of a full-scale square wave."""
-        count = max(self._count, 1)
+        count = max(self.count, 1)
         return 10.0 * np.log10(max(self._energy / count - (self._sum / count) ** 2, 1e-20))
 
 

@@ -31,10 +31,10 @@ def read_playlist(
     """
     path = Path(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8-sig"))  # editors may write a mark first
     except OSError:
         raise ValueError(f"The playlist {path} cannot be opened.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"The playlist {path} is not valid JSON: {error}.") from None
     folder = Path(audio_folder) if audio_folder is not None else path.parent
     playlists = data if isinstance(data, list) else [data]

@@ -42,13 +42,24 @@ def read_parts(
     `tags` and `artists` are {name: number} or lists of names; empty means none. What `decoding`
     does not set is as `usual`.
     """
+    settings = _settings(decoding, "decoding")
+    known = [field.name for field in dataclasses.fields(Decoding)]
+    if unknown := [name for name in settings if name not in known]:
+        raise ValueError(f"decoding has no setting {unknown[0]!r}: use {', '.join(known)}.")
     return CaptionRequest(
         tags=tuple(Tag(text=text, weight=weight) for text, weight in _pairs(tags)),
         artists=tuple(Artist(name=name, share=share) for name, share in _pairs(artists)),
-        strengths=dict(strengths or {}),
-        decoding=dataclasses.replace(usual, **decoding) if decoding else None,
-        seed=int(seed or 0),
+        strengths=_settings(strengths, "strengths"),
+        decoding=dataclasses.replace(usual, **settings) if settings else None,
+        # JSON knows one kind of number: 7.0 is 7, but 7.5 is never rounded to a seed.
+        seed=int(seed) if isinstance(seed, float) and seed.is_integer() else seed or 0,
     )
+
+
+def _settings(value: Any, what: str) -> dict[str, Any]:
+    if value and not isinstance(value, dict):
+        raise TypeError(f"{what} is {{name: value}}")
+    return dict(value or {})
 
 
 def _pairs(value: Any) -> list[tuple[str, float]]:
@@ -68,7 +79,12 @@ def add_endpoints(captioner: Captioner, *, concurrency_id: str) -> None:
 
     @one_sentence
     def caption(
-        audio: str | None, tags: Any, artists: Any, strengths: Any, decoding: Any, seed: float
+        audio: str | None = None,  # the default tells clients that it may be left out
+        tags: Any = None,
+        artists: Any = None,
+        strengths: Any = None,
+        decoding: Any = None,
+        seed: float = 0,
     ) -> dict[str, Any]:
         """Caption a music file, tags, artists, or any of them together, with a full explanation.
 
@@ -104,7 +120,7 @@ def add_endpoints(captioner: Captioner, *, concurrency_id: str) -> None:
         artists = gr.JSON({}, label="Artists: {name: share}")
         strengths = gr.JSON({}, label="Strengths: {audio, tags, artists: 0 to 2}")
         decoding = gr.JSON({}, label="Decoding settings; the model's own for all others")
-        seed = gr.Number(0, label="Seed", precision=0)
+        seed = gr.Number(0, label="Seed, a whole number")
         answer = gr.JSON(label="Result")
         heard_button, caption_button = gr.Button(), gr.Button()
     options: dict[str, Any] = {"concurrency_id": concurrency_id, "show_progress": "hidden"}

@@ -77,6 +77,9 @@ def launch_options() -> dict[str, Any]:
         "pwa": False,
         "run_history": False,
         "footer_links": ["api"],
+        # Gradio's name for asking its own server for the page once, and giving up after 3 s: a
+        # small machine that still warms up, or is busy, may need longer.
+        "_frontend": False,
     }
 
 
