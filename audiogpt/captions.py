@@ -160,7 +160,9 @@ def _read_own(
             if not word:
                 continue
             first, last = owners[start + match.start()][0], owners[start + match.end() - 1][1] + 1
-            word = "".join(_named(character, artists, missing) for character in word)
+            word = PRIVATE.sub(
+                lambda artist: name_at(ord(artist.group()) - FIRST_ARTIST, artists, missing), word
+            )
             previous = words[-1] if words and words[-1].part == part else None
             if previous and CLOSING.fullmatch(word):  # punctuation belongs to its word
                 words[-1] = Word(
@@ -222,12 +224,6 @@ def _needs_space(text: str) -> bool:
 
 def _is_artist(character: str) -> bool:
     return FIRST_ARTIST <= ord(character) <= LAST_ARTIST
-
-
-def _named(character: str, artists: Sequence[str], missing: list[int]) -> str:
-    if not _is_artist(character):
-        return character
-    return name_at(ord(character) - FIRST_ARTIST, artists, missing)
 
 
 def clean_up(text: str, owners: list[int]) -> tuple[str, list[int]]:

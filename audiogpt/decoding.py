@@ -191,30 +191,29 @@ def _beam_search(
         V = log_p.shape[-1]
         said = limits.forbid(log_p, tokens.flatten(0, 1), finished.flatten())
         log_p = log_p.view(B, -1, V)
+        # Tables of (B, K, V) are changed in place: making new ones costs more than what is added.
         totals = sums[..., None] + log_p
         # A finished beam stays in the running: its first entry carries its score.
-        totals = torch.where(finished[..., None], frozen, totals)
+        totals.masked_fill_(finished[..., None], frozen)
         totals[..., 0] = torch.where(finished, sums, totals[..., 0])
         new_lengths = lengths + (~finished).float()
         ranked = totals / new_lengths.clamp(min=1)[..., None] ** decoding.length_penalty
         payments = None
         if guided is not None:
-            payments = torch.where(finished[..., None], 0.0, guided.payments(log_p))  # (B, K, V)
-            ranked = ranked + guided.total[..., None] + payments
+            payments = guided.payments(log_p).masked_fill_(finished[..., None], 0.0)  # (B, K, V)
+            ranked += guided.total[..., None]
+            ranked += payments
         if steering.length is not None:
             words = _words(said, words)
             ends = steering.length.ended(words)  # (B, K)
             goes_on = torch.where(finished, ends, steering.length.open(words))
-            ranked = ranked + goes_on[..., None]
+            ranked += goes_on[..., None]
             ranked[..., eos] += ends - goes_on
         limits.remember(said, ranked[..., eos], log_p[..., eos], tokens, history)
         scores, flat = ranked.view(B, -1).topk(min(K, ranked[0].numel()), dim=1)
         beam, word = flat // V, flat % V  # (B, K)
         was_finished = finished.gather(1, beam)
-        added = log_p.gather(1, beam[..., None].expand(-1, -1, V)).gather(2, word[..., None])[
-            ..., 0
-        ]
-        added = torch.where(was_finished, 0.0, added)
+        added = torch.where(was_finished, 0.0, log_p.reshape(B, -1).gather(1, flat))
         if guided is not None and payments is not None:
             guided = guided.advance(beam, word, payments.view(B, -1).gather(1, flat), added)
         sums, words = totals.view(B, -1).gather(1, flat), words.gather(1, beam)

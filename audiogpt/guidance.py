@@ -16,7 +16,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,7 +45,7 @@ class Guidance:
     """What the words of the tags are worth to the hypotheses of B items.
 
     Letters in shape comments: B items, K hypotheses, S spellings, W words, P tags of several words,
-    V vocabulary.
+    T columns of W for those, V vocabulary.
     """
 
     def __init__(
@@ -68,7 +70,9 @@ class Guidance:
         self.where = torch.full((B, W), EVERYWHERE)
         self.negation = torch.zeros(B, W, dtype=torch.bool)
         P = max(1, *(len(table.phrases) for table in tables))
-        self.phrases = torch.zeros(B, P, W, dtype=torch.bool)
+        # The tags' words come first: the instruments that no tag names need no columns here.
+        T = max([1, *(1 + max(ids) for table in tables for ids, _ in table.phrases)])
+        self.phrases = torch.zeros(B, P, T, dtype=torch.bool)
         self.whole = torch.zeros(B, P)
         for b, table in enumerate(tables):
             for s, (ids, word) in enumerate(zip(table.spellings, table.word_of, strict=True)):
@@ -87,7 +91,12 @@ class Guidance:
             *("phrases", "whole"),
         ):
             setattr(self, name, getattr(self, name).to(device))
+        self.first = self.spellings[:, None, :, 0]  # (B, 1, S): their first tokens
         self.continuing, self.stop = (~words.boundary).to(device), words.stop.to(device)  # (V,)
+
+    def lacking(self, in_sentence: Tensor) -> Tensor:
+        """The words of each tag that the sentences (B, K, W) do not have: bool (B, K, P, T)."""
+        return self.phrases[:, None] & (in_sentence[..., : self.phrases.shape[-1]] == 0)[:, :, None]
 
     def start(self) -> GuidanceState:
         """The state before the first token, with one hypothesis per item."""
@@ -110,6 +119,18 @@ class Guidance:
         )
 
 
+class _Candidates(NamedTuple):
+    """The next tokens of spellings that hypotheses have begun, the first of all, and their worth.
+
+    What every token is paid needs them first, then the growth of the hypotheses that were chosen.
+    """
+
+    next_ids: Tensor  # (B, K, S): the next token of each begun spelling, or -1
+    worth: Tensor  # (B, K, 2 S): of these and of the first tokens, the word's, by the share written
+    whole: Tensor  # (B, K, 2 S): and whether that is all of the word
+    counts: Tensor  # (B, K, W): the words that count at this place of the sentence
+
+
 @dataclass(frozen=True)
 class GuidanceState:
     """What the hypotheses have said so far; `total` (B, K) is what they were paid."""
@@ -129,65 +150,61 @@ class GuidanceState:
 
     def payments(self, log_p: Tensor) -> Tensor:
         """What each possible next token is paid, of log-probabilities log_p: both (B, K, V)."""
-        words = self.guidance.words
-        next_ids, first, value, share = self._candidates()
-        worth = value * share
+        guidance, candidates = self.guidance, self._candidates
+        first = guidance.first.expand_as(candidates.next_ids)
         # A word that is not finished gives back what was paid for its beginning; a word that goes
         # on after all was not the word it seemed.
-        base = -self.credit[..., None].expand(-1, -1, words.size)
-        base = base - self.fresh[..., None] * self.guidance.continuing
-        ids = torch.cat([next_ids, first], dim=-1).clamp(min=0)
-        nothing = torch.zeros_like(base)
-        gains = nothing.scatter_reduce(-1, ids, worth.clamp(min=0), "amax")
-        gains = torch.where(log_p >= PLAUSIBLE, gains, 0.0)
-        whole = torch.where(share >= 1, worth.clamp(max=0), 0.0)
-        return base + gains + nothing.scatter_reduce(-1, ids, whole, "amin")
+        begun, going_on = -self.credit[..., None], -self.credit[..., None] - self.fresh[..., None]
+        paid = torch.where(guidance.continuing, going_on, begun)
+        ids = torch.cat([candidates.next_ids, first], dim=-1).clamp(min=0)
+        plausible = log_p.gather(-1, ids) >= PLAUSIBLE
+        gains = torch.where(plausible, candidates.worth.clamp(min=0), 0.0)
+        losses = torch.where(candidates.whole, candidates.worth.clamp(max=0), 0.0)
+        # In place: tables over the vocabulary are most of what a step of many requests costs.
+        paid += torch.zeros_like(paid).scatter_reduce_(-1, ids, gains, "amax")
+        paid += torch.zeros_like(paid).scatter_reduce_(-1, ids, losses, "amin")
+        return paid
 
     def advance(
         self, beam: Tensor, token: Tensor, payments: Tensor, log_p: Tensor
     ) -> GuidanceState:
         """The state of hypotheses `beam` (B, K') grown by `token`, with its payments (0 for those
         that had ended) and log-probabilities, all (B, K')."""
-        return self._at(beam)._grown(token, payments, log_p >= PLAUSIBLE)
-
-    def _at(self, beam: Tensor) -> GuidanceState:
-        """The state of the hypotheses `beam` (B, K')."""
-        wide = {
-            name: values.gather(1, beam[..., None].expand(-1, -1, values.shape[-1]))
-            for name in ("progress", "said", "in_sentence", "recent", "new", "told", "new_told")
-            for values in [getattr(self, name)]
+        tables: dict[str, Any] = {
+            field.name: _pick(getattr(self, field.name), beam)
+            for field in fields(self)
+            if field.name != "guidance"
         }
-        narrow = {
-            name: getattr(self, name).gather(1, beam)
-            for name in ("fresh", "credit", "described", "total")
-        }
-        return replace(self, **wide, **narrow)
+        candidates = _Candidates(*(_pick(table, beam) for table in self._candidates))
+        return replace(self, **tables)._grown(candidates, token, payments, log_p >= PLAUSIBLE)
 
-    def _grown(self, token: Tensor, payments: Tensor, plausible: Tensor) -> GuidanceState:
-        """The state after one more token (B, K) each."""
+    def _grown(
+        self, candidates: _Candidates, token: Tensor, payments: Tensor, plausible: Tensor
+    ) -> GuidanceState:
+        """The state after one more token (B, K) each; `candidates` are those of this state."""
         guidance, words = self.guidance, self.guidance.words
-        next_ids, first, value, share = self._candidates()
         continues = guidance.continuing[token]  # (B, K)
         said = self.said & ~(self.new & continues[..., None])
         in_sentence = self.in_sentence - (self.recent & continues[..., None]).long()
-        goes_on, begins = next_ids == token[..., None], first == token[..., None]
+        goes_on = candidates.next_ids == token[..., None]
+        begins = guidance.first == token[..., None]
         progress = torch.where(goes_on, self.progress + 1, begins.long())
         complete = (progress == guidance.lengths[:, None]) & (goes_on | begins)
         word = guidance.word[:, None].expand_as(progress)
         done = torch.zeros_like(in_sentence).scatter_reduce(-1, word, complete.long(), "amax") > 0
         reached = torch.cat([goes_on, begins & ~goes_on], dim=-1)
-        worth = torch.where(reached, value * share, 0.0)
+        worth = torch.where(reached, candidates.worth, 0.0)
         worth = torch.where(plausible[..., None], worth, worth.clamp(max=0))
-        whole = torch.where(share >= 1, worth, 0.0)
-        begun = torch.where(share >= 1, 0.0, worth).clamp(min=0).amax(-1)
+        whole = torch.where(candidates.whole, worth, 0.0)
+        begun = torch.where(candidates.whole, 0.0, worth).clamp(min=0).amax(-1)
         stop, described = guidance.stop[token], self.described
         if words.description_id is not None:
             begins_now = token == words.description_id  # and what the title said is another text
             stop, described = stop | begins_now, described | begins_now
-        new = done & ~said & described[..., None] & self._counts()
+        new = done & ~said & described[..., None] & candidates.counts
         told = self.told & ~(self.new_told & continues[..., None])
         in_sentence = in_sentence + done.long()
-        lacking = (guidance.phrases[:, None] & (in_sentence == 0)[:, :, None]).any(-1)
+        lacking = guidance.lacking(in_sentence).any(-1)
         new_told = ~lacking & ~told & described[..., None] & (guidance.whole > 0)[:, None]
         return replace(
             self,
@@ -204,36 +221,38 @@ class GuidanceState:
             total=self.total + payments,
         )
 
-    def _counts(self) -> Tensor:
-        """Which words count at this place of the sentence: bool (B, K, W)."""
-        denying = ((self.in_sentence > 0) & self.guidance.negation[:, None]).any(-1, keepdim=True)
-        where = self.guidance.where[:, None]
-        return torch.where(denying, where != AFFIRMED, where != DENIED)
-
-    def _candidates(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The next token of each begun spelling and the first of each, or -1, (B, K, S); and of
-        all these the worth of the whole word and the share that is then written (B, K, 2 S)."""
+    @cached_property
+    def _candidates(self) -> _Candidates:
+        """What may come next: needed for what every token is paid, and then for those chosen."""
         guidance = self.guidance
         spellings = guidance.spellings[:, None].expand(-1, self.progress.shape[1], -1, -1)
         next_ids = spellings.gather(-1, self.progress[..., None])[..., 0]
         next_ids = torch.where(self.progress > 0, next_ids, -1)
-        first = spellings[..., 0]
-        gains = torch.where(self.said | ~self._counts(), 0.0, guidance.gains[:, None])
+        denying = ((self.in_sentence > 0) & guidance.negation[:, None]).any(-1, keepdim=True)
+        where = guidance.where[:, None]
+        counts = torch.where(denying, where != AFFIRMED, where != DENIED)
+        gains = torch.where(self.said | ~counts, 0.0, guidance.gains[:, None])
         gains = torch.where(self.described[..., None], gains, gains.clamp(max=0))
         # A tag's last word in a sentence that has its others is worth the whole tag, too.
-        absent = guidance.phrases[:, None] & (self.in_sentence == 0)[:, :, None]  # (B, K, P, W)
-        last = absent & (absent.sum(-1, keepdim=True) == 1) & ~self.told[..., None]
-        whole = (last * guidance.whole[:, None, :, None]).sum(2)  # (B, K, W)
-        gains = gains + torch.where(self.described[..., None], whole, 0.0)
+        lacking = guidance.lacking(self.in_sentence)
+        last = lacking & (lacking.sum(-1, keepdim=True) == 1) & ~self.told[..., None]
+        whole = (last * guidance.whole[:, None, :, None]).sum(2)  # (B, K, T)
+        gains[..., : whole.shape[-1]] += torch.where(self.described[..., None], whole, 0.0)
         again = self.in_sentence >= guidance.allowed[:, None]
         worth = gains - guidance.repeated * again  # (B, K, W)
-        value = worth.gather(-1, guidance.word[:, None].expand_as(first))
+        value = worth.gather(-1, guidance.word[:, None].expand_as(next_ids))
         lengths = guidance.lengths[:, None]
+        first = torch.where(guidance.first >= 0, value, 0.0)
+        value = torch.cat([torch.where(next_ids >= 0, value, 0.0), first], dim=-1)
         share = torch.cat([(self.progress + 1) / lengths, (1 / lengths).expand_as(first)], dim=-1)
-        value = torch.cat(
-            [torch.where(next_ids >= 0, value, 0.0), torch.where(first >= 0, value, 0.0)], dim=-1
-        )
-        return next_ids, first, value, share
+        return _Candidates(next_ids, value * share, share >= 1, counts)
+
+
+def _pick(table: Tensor, beam: Tensor) -> Tensor:
+    """(B, K) or (B, K, n) -> that of the hypotheses `beam` (B, K')."""
+    if table.ndim == 2:
+        return table.gather(1, beam)
+    return table.gather(1, beam[..., None].expand(-1, -1, table.shape[-1]))
 
 
 class _Item:
@@ -276,8 +295,9 @@ class _Item:
             else:
                 self._add(words, spelled, gain, times[word])
         phrases = phrase_weights(tags)
+        weight_of_all = sum(phrases.values())
         for phrase, weight in phrases.items():
-            gain = TOGETHER * decoding.coverage * weight / sum(phrases.values())
+            gain = TOGETHER * decoding.coverage * weight / weight_of_all
             self.phrases.append(([columns[word] for word in sorted(phrase)], gain))
         given = {word for tag, _ in tags for word in all_words(tag)}
         for instrument in sorted(INSTRUMENTS - given):

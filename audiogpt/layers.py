@@ -67,12 +67,17 @@ class Cache:
     def reorder(self, index: Tensor) -> None:
         """Keep the sequences named by `index` (N',), in that order."""
         before, shape = self.store, list(self.store.shape)
+        rows = torch.arange(len(index), device=index.device)
         if len(index) != shape[2]:
             shape[2] = len(index)
             self.store = self.store.new_empty(shape)
+        else:  # about half of the beams stay in their places
+            rows = rows[index != rows]
+        source = index[rows]
         # One layer's keys or values at a time: they fit in a processor's cache.
         for new, old in zip(self.store.flatten(0, 1), before.flatten(0, 1), strict=True):
-            new[..., : self.length, :] = old[..., : self.length, :].index_select(0, index)
+            kept = old[..., : self.length, :].index_select(0, source)
+            new[..., : self.length, :].index_copy_(0, rows, kept)
         self.pads = self.pads.index_select(0, index)
 
 

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,6 +39,15 @@ class Said:
         return self.spaced + SENTENCE_WORDS > limit
 
 
+class _Part(NamedTuple):
+    """What a token adds to a text: found once, as every hypothesis is read again at every step."""
+
+    letters: str
+    begins: bool  # with a space, a mark or nothing at all: what came before is a whole word
+    space: bool  # it begins with a space
+    open: bool  # what follows it is a new word
+
+
 class TokenWords:
     """Tables over the vocabulary of a model: V tokens, of which the tokenizer may know fewer.
 
@@ -60,16 +70,15 @@ class TokenWords:
         self.markers = frozenset(
             token for token in map(tokenizer.token_id, (TITLE, DESCRIPTION)) if token is not None
         )
-        # Beginning with a space, a mark or nothing at all: what came before is a whole word.
-        self.begins = [not text[:1].isalnum() and text[:1] not in ("'", "&") for text in self.texts]
+        self.parts = [_part(text) for text in self.texts]
         # Every request asks for the spellings of the same instruments.
         self._encoded = lru_cache(maxsize=4096)(tokenizer.encode)
         self._begun: dict[str, tuple[list[int], list[int]]] = {}
         self._first: dict[str, list[int]] = defaultdict(list)  # tokens that begin a word
         self._inner: dict[str, list[int]] = defaultdict(list)  # the same letters without a space
-        for index, text in enumerate(self.texts):
-            if piece := _letters(text):
-                (self._first if self.begins[index] else self._inner)[piece].append(index)
+        for index, (letters, begins, _, _) in enumerate(self.parts):
+            if letters:
+                (self._first if begins else self._inner)[letters].append(index)
 
     def _text(self, index: int) -> str:
         name = self.artists.get(index)
@@ -78,7 +87,7 @@ class TokenWords:
     @cached_property
     def boundary(self) -> Tensor:
         """bool (V,): tokens that do not continue a word."""
-        return torch.tensor(self.begins)
+        return torch.tensor([part.begins for part in self.parts])
 
     @cached_property
     def stop(self) -> Tensor:
@@ -93,20 +102,20 @@ class TokenWords:
     def read(self, tokens: Sequence[int]) -> Said:
         """The words of a text so far; special tokens (the caption's markers) begin a new one."""
         words: list[str] = []
-        spaced, open_, text = 0, True, ""
+        spaced, open_ = 0, True
         for token in tokens:
-            text = self.texts[token]
             if token in self.special:
                 words, spaced, open_ = [], 0, True
                 continue
-            spaced += text[:1].isspace() or not spaced
-            if letters := _letters(text):
-                if open_ or self.begins[token]:
+            letters, begins, space, opens = self.parts[token]
+            spaced += space or not spaced
+            if letters:
+                if open_ or begins:
                     words.append(letters)
                 else:
                     words[-1] += letters
-            open_ = not text[-1:].isalnum() and text[-1:] != "&"
-        ended = bool(words) and bool(_STOPS & set(text))
+            open_ = opens
+        ended = bool(words) and bool(_STOPS & set(self.texts[tokens[-1]]))
         title = self.description_id is not None and self.description_id not in tokens
         return Said([fold(word) for word in words], spaced, ended, open_, title)
 
@@ -136,7 +145,7 @@ class TokenWords:
         """Tokens with which the word may begin, however spelled, with a space and without."""
         if word not in self._begun:
             forms = [word, word + "s", word.removesuffix("y") + "ies"]
-            pieces = {_letters(self.texts[ids[0]]) for ids in self.spellings(forms)} | {word}
+            pieces = {self.parts[ids[0]].letters for ids in self.spellings(forms)} | {word}
             first, inner = (
                 [token for piece in sorted(pieces) for token in table.get(piece, ())]
                 for table in (self._first, self._inner)
@@ -145,5 +154,10 @@ class TokenWords:
         return self._begun[word]
 
 
-def _letters(text: str) -> str:
-    return "".join(letter for letter in text.lower() if letter.isalnum() or letter in "'&")
+def _part(text: str) -> _Part:
+    return _Part(
+        letters="".join(letter for letter in text.lower() if letter.isalnum() or letter in "'&"),
+        begins=not text[:1].isalnum() and text[:1] not in ("'", "&"),
+        space=text[:1].isspace(),
+        open=not text[-1:].isalnum() and text[-1:] != "&",
+    )

@@ -65,6 +65,11 @@ class CaptionTokenizer:
         self.bos_id: int = next(vocabulary[t] for t in BOS_TOKENS if t in vocabulary)
         self.pad_id: int = next(vocabulary[t] for t in PAD_TOKENS if t in vocabulary)
         self.added: dict[int, str] = {index: token.content for index, token in added.items()}
+        # Spelled once: a caption that is streamed is read again with every token.
+        self._bytes = {index: text.encode() for index, text in self.added.items()}
+        for token, index in vocabulary.items():
+            if index not in added:
+                self._bytes[index] = bytes(BYTE_OF_CHARACTER[character] for character in token)
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> CaptionTokenizer:
@@ -115,10 +120,7 @@ class CaptionTokenizer:
 
     def token_bytes(self, index: int) -> bytes:
         """The bytes that a token stands for; empty for an id outside the vocabulary."""
-        if index in self.added:
-            return self.added[index].encode()
-        token = self.tokenizer.id_to_token(index) or ""
-        return bytes(BYTE_OF_CHARACTER[character] for character in token)
+        return self._bytes.get(index, b"")
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of token ids, special tokens included; broken UTF-8 becomes U+FFFD."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -42,6 +43,8 @@ _WORD = re.compile(r"(?:[^\W_]|&)+(?:'[^\W\d_]+)?")  # letters and digits of any
 _UNFOLDED = word_set("bass brass blues jazz bus class gas plus various series news chaos")
 
 
+# A search folds the words of every hypothesis at every step, most of them again and again.
+@lru_cache(maxsize=4096)
 def fold(word: str) -> str:
     """Fold a plural into its singular: drums -> drum, bodies -> body; bass stays bass."""
     if len(word) < 4 or word in _UNFOLDED or word.endswith(("ss", "us", "is", "'s")):
@@ -61,7 +64,13 @@ def plain_tag(text: str) -> str:
 def all_words(text: str) -> list[str]:
     """Lower-case words of a text in order, plurals folded; hyphens separate words. In languages
     that do not part words by spaces, runs of letters."""
-    return [fold(word) for word in _WORD.findall(text.lower().replace("’", "'"))]
+    return list(_all_words(text))
+
+
+# Each hypothesis is compared with the same tags, and its sentences are read by several counts.
+@lru_cache(maxsize=1024)
+def _all_words(text: str) -> tuple[str, ...]:
+    return tuple(fold(word) for word in _WORD.findall(text.lower().replace("’", "'")))
 
 
 def content_words(text: str) -> set[str]:
