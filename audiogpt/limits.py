@@ -105,7 +105,7 @@ class Limits:
     `in_time` is for hypotheses that compete, those of a beam search; others are never given up.
     It remembers where there is a limit of words, or the search is `aimed` at a length. A text
     that had best go on with what its item lacks, as a second artist ("mostly by Ada, with a little
-    of"), gives way to others.
+    of"), gives way to others; where an artist is due who is there, nothing else may come.
     """
 
     banned: Tensor | None
@@ -126,7 +126,10 @@ class Limits:
                 self._drop_calling(self.banned, log_p, finished)
             log_p.view(items, -1, vocabulary).masked_fill_(self.banned[:, None], -torch.inf)
         if self.words is not None:
-            return self._forbid_words(self.words, log_p, tokens, finished)
+            said = self._forbid_words(self.words, log_p, tokens, finished)
+            if self.in_time is not None and self.words.artists:
+                _keep_to_names(list(self.words.artists), log_p, finished)
+            return said
         n = self.decoding.no_repeat_ngram
         if n and tokens.shape[1] >= n:
             grams = tokens.unfold(1, n, 1)  # (N, T - n + 1, n)
@@ -216,3 +219,16 @@ class Limits:
                 torch.cat([tokens[item, beam], end]),
                 torch.cat([history[item, beam], log_p[item, beam, None]]),
             )
+
+
+def _keep_to_names(artists: Sequence[int], log_p: Tensor, finished: Tensor) -> None:
+    """Where an artist is likeliest, one comes: set log_p (N, V) to -inf for all else.
+
+    What pays for the tags' words must not fill the place ("mostly by Ada, with a little of
+    strings").
+    """
+    names = log_p[:, artists]
+    others = log_p.index_fill(1, torch.tensor(artists, device=log_p.device), -torch.inf)
+    due = (names.amax(-1) > others.amax(-1)) & ~finished
+    log_p.masked_fill_(due[:, None], -torch.inf)
+    log_p[:, artists] = names

@@ -140,6 +140,25 @@ def test_a_text_that_calls_for_somebody_who_is_not_there_gives_way() -> None:
     assert forbid(None) == [True] * 4  # a draw has to go on
 
 
+def test_where_an_artist_is_due_nothing_else_comes() -> None:
+    artists = [TOKENIZER.token_id(f"artist{rank}") for rank in range(10)]
+    ada, bob, other = *artists[:2], TOKENIZER.encode(" strings")[0]
+
+    def allowed(in_time: InTime | None, **log_p_of: float) -> list[int]:
+        log_p = torch.full((1, TOKENIZER.vocab_size), -9.0)
+        log_p[0, [ada, bob, other]] = torch.tensor([log_p_of[n] for n in ("ada", "bob", "other")])
+        banned = torch.zeros(1, TOKENIZER.vocab_size, dtype=torch.bool)
+        banned[0, artists[2:]] = True
+        tokens = torch.tensor([TOKENIZER.encode("<description> It is mostly by")])
+        limits = Limits(banned, Decoding(min_words=0), WORDS, EOS, in_time)
+        limits.forbid(log_p, tokens, torch.zeros(1, dtype=torch.bool))
+        return log_p[0].isfinite().nonzero()[:, 0].tolist()
+
+    assert allowed(InTime(1), ada=-3.0, bob=-1.0, other=-1.1) == [ada, bob]
+    assert other in allowed(InTime(1), ada=-3.0, bob=-1.2, other=-1.1)
+    assert other in allowed(None, ada=-3.0, bob=-1.0, other=-1.1)  # a draw is a draw
+
+
 @pytest.mark.parametrize("tags", [("piano", "strings", "slow"), ("party", "opera"), ("house",)])
 def test_one_artist_is_not_called_one_of_several(tags) -> None:
     captioner = Captioner.from_pretrained()
