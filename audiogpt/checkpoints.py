@@ -114,9 +114,17 @@ def from_pretrained(
     try:
         state = load_file(path)
     except FileNotFoundError:
-        raise CheckpointError(f"{folder} has no {WEIGHTS_FILE}.") from None
+        raise CheckpointError(
+            f"{folder} has no {WEIGHTS_FILE}: download or copy it again."
+        ) from None
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read as safetensors: {error}.") from None
+        if _is_pointer(path):
+            raise CheckpointError(
+                f"{path} is only Git LFS's pointer to the weights: run `git lfs pull`."
+            ) from None
+        raise CheckpointError(
+            f"{path} cannot be read as safetensors ({error}): download or copy it again."
+        ) from None
     check_state(model.state_dict(), state, str(path))
     state = {key: value.float() for key, value in state.items()}
     for key, value in state.items():
@@ -125,6 +133,15 @@ def from_pretrained(
     model.load_state_dict(state, assign=True)
     store_for_few_rows(model)
     return model.requires_grad_(False).eval().to(device)
+
+
+def _is_pointer(path: Path) -> bool:
+    """Whether a file is what a clone without Git LFS has in place of a large one."""
+    try:
+        with path.open("rb") as file:
+            return file.read(24) == b"version https://git-lfs."
+    except OSError:
+        return False
 
 
 def save_pretrained(

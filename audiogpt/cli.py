@@ -35,6 +35,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:  # also while the commands' modules load, which takes seconds
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = build_parser().parse_args(arguments)
     logging.basicConfig(
         level=logging.INFO if options.verbose else logging.WARNING,
@@ -43,9 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         status = options.run(options)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         return 1
     except (ValueError, OSError) as error:  # what the input, or a file or folder, lacks

@@ -113,6 +113,14 @@ def test_a_file_that_cannot_be_written_is_one_sentence(capsys, song, tmp_path):
     assert out == ""
 
 
+def test_stopping_is_one_word_also_while_modules_load(capsys, monkeypatch):
+    def stopped(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("importlib.import_module", stopped)
+    assert run(capsys, "tags", "song.wav") == (130, "", "stopped\n")
+
+
 @pytest.mark.parametrize("seconds", ["0", "nan"])
 def test_parts_of_no_length_are_an_error(capsys, song, tiny_checkpoint, seconds):
     arguments = ["caption", song, "--checkpoint", tiny_checkpoint, *FAST, "--segments", seconds]

@@ -225,6 +225,9 @@ def test_a_checkpoint_that_does_not_fit_names_what_is_wrong(tmp_path):
     (other / "model.safetensors").write_bytes(b"not tensors")
     with pytest.raises(CheckpointError, match="cannot be read"):
         from_pretrained(other)
+    (other / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid")
+    with pytest.raises(CheckpointError, match="git lfs pull"):  # a clone without Git LFS
+        from_pretrained(other)
     (other / "config.json").write_text('{"surprise": 1}')
     with pytest.raises(CheckpointError, match="surprise"):
         from_pretrained(other)

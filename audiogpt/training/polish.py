@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import set_seed
 
-from audiogpt.checkpoints import from_pretrained, read_lengths
+from audiogpt.checkpoints import from_pretrained, read_lengths, resolve
 from audiogpt.length import Audible, LengthModel, expected_words
 from audiogpt.request import Decoding
 from audiogpt.tokenizer import CaptionTokenizer
@@ -51,8 +51,9 @@ def polish_open_data(options: PolishOptions) -> Path:
     if options.threads:
         torch.set_num_threads(options.threads)
     set_seed(options.seed)
-    tokenizer = CaptionTokenizer.from_folder(options.checkpoint)
-    model = from_pretrained(options.checkpoint).requires_grad_(True).train()
+    folder = resolve(options.checkpoint)
+    tokenizer = CaptionTokenizer.from_folder(folder)
+    model = from_pretrained(folder).requires_grad_(True).train()
     for parameter in model.parameters():  # loading lays some out for decoding; saving needs rows
         parameter.data = parameter.data.contiguous()
     average = WeightAverage(model, decay=options.average_decay)
@@ -65,7 +66,7 @@ def polish_open_data(options: PolishOptions) -> Path:
         tags_only="audio" not in model.config.branch_names,
     )
     resumed = take_folder(options)
-    rows, lengths = read_musiccaps(options.musiccaps, "train"), read_lengths(options.checkpoint)
+    rows, lengths = read_musiccaps(options.musiccaps, "train"), read_lengths(folder)
     decoding = Decoding(**dict(model.config.decoding))
     items = [
         _rewarded(pair, tokenizer, decoding, lengths)
