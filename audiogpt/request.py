@@ -25,7 +25,9 @@ MAX_TRACKS, MAX_TAGS, MAX_ARTISTS, MAX_NAME = 200, 300, 200, 200
 def _check_number(value: float, low: float, high: float, what: str) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not low <= value <= high:  # NaN is in no range
-        raise ValueError(f"{what} must be a number between {low:g} and {high:g}, not {value!r}.")
+        raise ValueError(
+            f"{what} must be a number between {low:g} and {high:g}, not {value!r:.40}."
+        )
 
 
 def _check_text(value: str, what: str) -> None:
