@@ -5,6 +5,7 @@ Letters in shape comments: B items, K hypotheses per item, N = B * K, T tokens, 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ from torch import Tensor
 from audiogpt.model import AudioGPT
 from audiogpt.request import Decoding
 from audiogpt.token_words import Said, TokenWords
+
+DUE = -1.9  # nats: the log-probability of the artists together from which one has to come next
+UNLIKELY = -2.3  # nats below the likeliest token
 
 
 def banned_tokens(model: AudioGPT, items: int, forbidden: Sequence[Sequence[int]]) -> Tensor | None:
@@ -105,7 +109,7 @@ class Limits:
     `in_time` is for hypotheses that compete, those of a beam search; others are never given up.
     It remembers where there is a limit of words, or the search is `aimed` at a length. A text
     that had best go on with what its item lacks, as a second artist ("mostly by Ada, with a little
-    of"), gives way to others; where an artist is due who is there, nothing else may come.
+    of"), gives way to others; where an artist may be due who is there, nothing else may come.
     """
 
     banned: Tensor | None
@@ -128,7 +132,7 @@ class Limits:
         if self.words is not None:
             said = self._forbid_words(self.words, log_p, tokens, finished)
             if self.in_time is not None and self.words.artists:
-                _keep_to_names(list(self.words.artists), log_p, finished)
+                _keep_to_names(self.words, log_p, tokens, finished)
             return said
         n = self.decoding.no_repeat_ngram
         if n and tokens.shape[1] >= n:
@@ -221,14 +225,21 @@ class Limits:
             )
 
 
-def _keep_to_names(artists: Sequence[int], log_p: Tensor, finished: Tensor) -> None:
-    """Where an artist is likeliest, one comes: set log_p (N, V) to -inf for all else.
+def _keep_to_names(words: TokenWords, log_p: Tensor, tokens: Tensor, finished: Tensor) -> None:
+    """Set log_p (N, V) to -inf where an artist may well be due, for all but artists, and in a
+    sentence that has named one, for what the model finds unlikely.
 
-    What pays for the tags' words must not fill the place ("mostly by Ada, with a little of
-    strings").
+    What pays for the tags' words must have no part in what is said of people ("mostly by Ada, with
+    a little of strings").
     """
+    artists = list(words.artists)
     names = log_p[:, artists]
-    others = log_p.index_fill(1, torch.tensor(artists, device=log_p.device), -torch.inf)
-    due = (names.amax(-1) > others.amax(-1)) & ~finished
+    due = (names.logsumexp(-1) > DUE) & ~finished
     log_p.masked_fill_(due[:, None], -torch.inf)
     log_p[:, artists] = names
+    ends = {*words.stop.nonzero()[:, 0].tolist(), *words.markers}
+    for row, ids in enumerate(tokens.tolist()):
+        sentence = list(itertools.takewhile(lambda token: token not in ends, reversed(ids)))
+        if not words.artists.keys().isdisjoint(sentence) and not finished[row]:
+            unlikely = log_p[row] < log_p[row].max() + UNLIKELY
+            log_p[row].masked_fill_(unlikely, -torch.inf)

@@ -154,8 +154,8 @@ def test_where_an_artist_is_due_nothing_else_comes() -> None:
         limits.forbid(log_p, tokens, torch.zeros(1, dtype=torch.bool))
         return log_p[0].isfinite().nonzero()[:, 0].tolist()
 
-    assert allowed(InTime(1), ada=-3.0, bob=-1.0, other=-1.1) == [ada, bob]
-    assert other in allowed(InTime(1), ada=-3.0, bob=-1.2, other=-1.1)
+    assert allowed(InTime(1), ada=-3.0, bob=-1.8, other=-0.5) == [ada, bob]
+    assert other in allowed(InTime(1), ada=-4.0, bob=-2.2, other=-0.5)
     assert other in allowed(None, ada=-3.0, bob=-1.0, other=-1.1)  # a draw is a draw
 
 
