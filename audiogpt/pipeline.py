@@ -56,7 +56,8 @@ class Captioner:
     """A loaded checkpoint with its tokenizer and its ears.
 
     One instance serves any number of requests and threads; nothing about a request is kept but the
-    listening cache, which is keyed by the content of the audio.
+    listening cache, which is keyed by the content of the audio, and the words of the latest tags
+    and sentences, which later requests push out.
     """
 
     def __init__(

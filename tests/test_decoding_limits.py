@@ -58,7 +58,7 @@ def _allowed(limits: Limits, *texts: str) -> torch.Tensor:
     ids = [TOKENIZER.encode(f"<title> Calm <description> {text}") for text in texts]
     length = max(len(part) for part in ids)
     tokens = torch.tensor([[ids_[0]] * (length - len(ids_)) + ids_ for ids_ in ids])
-    log_p = torch.full((len(texts), TOKENIZER.vocab_size), -1.0)
+    log_p = torch.zeros(len(texts), TOKENIZER.vocab_size).log_softmax(-1)
     limits.forbid(log_p, tokens, torch.zeros(len(texts), dtype=torch.bool))
     return log_p.isfinite()
 
