@@ -105,6 +105,7 @@ def decode(
         eos,
         None if decoding.method == "sample" else InTime(context.batch),
         steering.length is not None,
+        decoding.method == "beam" and steering.guidance is not None,
     )
     steps = run(model, context, decoding, seeds, eos, limits, steering)
     while True:

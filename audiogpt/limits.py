@@ -109,7 +109,8 @@ class Limits:
     `in_time` is for hypotheses that compete, those of a beam search; others are never given up.
     It remembers where there is a limit of words, or the search is `aimed` at a length. A text
     that had best go on with what its item lacks, as a second artist ("mostly by Ada, with a little
-    of"), gives way to others; where an artist may be due who is there, nothing else may come.
+    of"), gives way to others. Where the search is `paid` for words, what it says of artists is kept
+    free of them.
     """
 
     banned: Tensor | None
@@ -118,6 +119,7 @@ class Limits:
     eos: int
     in_time: InTime | None = None
     aimed: bool = False
+    paid: bool = False
 
     def forbid(self, log_p: Tensor, tokens: Tensor, finished: Tensor) -> list[Said | None]:
         """Set log_p (N, V) to -inf where a token may not follow `tokens` (N, T).
@@ -131,7 +133,7 @@ class Limits:
             log_p.view(items, -1, vocabulary).masked_fill_(self.banned[:, None], -torch.inf)
         if self.words is not None:
             said = self._forbid_words(self.words, log_p, tokens, finished)
-            if self.in_time is not None and self.words.artists:
+            if self.paid and self._has_artists(self.words):
                 _keep_to_names(self.words, log_p, tokens, finished)
             return said
         n = self.decoding.no_repeat_ngram
@@ -142,6 +144,11 @@ class Limits:
             sequence, place = repeats.nonzero(as_tuple=True)
             log_p[sequence, grams[sequence, place, -1]] = -torch.inf
         return [None] * len(tokens)
+
+    def _has_artists(self, words: TokenWords) -> bool:
+        """Whether an item may name an artist at all."""
+        artists = list(words.artists)
+        return bool(artists) and (self.banned is None or not bool(self.banned[:, artists].all()))
 
     def _forbid_words(
         self, words: TokenWords, log_p: Tensor, tokens: Tensor, finished: Tensor
@@ -237,9 +244,8 @@ def _keep_to_names(words: TokenWords, log_p: Tensor, tokens: Tensor, finished: T
     due = (names.logsumexp(-1) > DUE) & ~finished
     log_p.masked_fill_(due[:, None], -torch.inf)
     log_p[:, artists] = names
-    ends = {*words.stop.nonzero()[:, 0].tolist(), *words.markers}
     for row, ids in enumerate(tokens.tolist()):
-        sentence = list(itertools.takewhile(lambda token: token not in ends, reversed(ids)))
+        sentence = itertools.takewhile(lambda token: token not in words.ends, reversed(ids))
         if not words.artists.keys().isdisjoint(sentence) and not finished[row]:
             unlikely = log_p[row] < log_p[row].max() + UNLIKELY
             log_p[row].masked_fill_(unlikely, -torch.inf)

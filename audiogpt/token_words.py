@@ -99,6 +99,11 @@ class TokenWords:
         written = {f" {form}" for form in forms} | {f" {form.capitalize()}" for form in forms}
         return [self._encoded(text) for text in sorted(written)]
 
+    @cached_property
+    def ends(self) -> frozenset[int]:
+        """The tokens that end a sentence, or begin the title or the description."""
+        return self.markers.union(self.stop.nonzero()[:, 0].tolist())
+
     def read(self, tokens: Sequence[int]) -> Said:
         """The words of a text so far; special tokens (the caption's markers) begin a new one."""
         words: list[str] = []

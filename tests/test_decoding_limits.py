@@ -144,19 +144,19 @@ def test_where_an_artist_is_due_nothing_else_comes() -> None:
     artists = [TOKENIZER.token_id(f"artist{rank}") for rank in range(10)]
     ada, bob, other = *artists[:2], TOKENIZER.encode(" strings")[0]
 
-    def allowed(in_time: InTime | None, **log_p_of: float) -> list[int]:
+    def allowed(paid: bool, **log_p_of: float) -> list[int]:
         log_p = torch.full((1, TOKENIZER.vocab_size), -9.0)
         log_p[0, [ada, bob, other]] = torch.tensor([log_p_of[n] for n in ("ada", "bob", "other")])
         banned = torch.zeros(1, TOKENIZER.vocab_size, dtype=torch.bool)
         banned[0, artists[2:]] = True
         tokens = torch.tensor([TOKENIZER.encode("<description> It is mostly by")])
-        limits = Limits(banned, Decoding(min_words=0), WORDS, EOS, in_time)
+        limits = Limits(banned, Decoding(min_words=0), WORDS, EOS, InTime(1), paid=paid)
         limits.forbid(log_p, tokens, torch.zeros(1, dtype=torch.bool))
         return log_p[0].isfinite().nonzero()[:, 0].tolist()
 
-    assert allowed(InTime(1), ada=-3.0, bob=-1.8, other=-0.5) == [ada, bob]
-    assert other in allowed(InTime(1), ada=-4.0, bob=-2.2, other=-0.5)
-    assert other in allowed(None, ada=-3.0, bob=-1.0, other=-1.1)  # a draw is a draw
+    assert allowed(True, ada=-3.0, bob=-1.8, other=-0.5) == [ada, bob]
+    assert other in allowed(True, ada=-4.0, bob=-2.2, other=-0.5)
+    assert other in allowed(False, ada=-3.0, bob=-1.8, other=-0.5)
 
 
 @pytest.mark.parametrize("tags", [("piano", "strings", "slow"), ("party", "opera"), ("house",)])
