@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from audiogpt.checkpoints import CONFIG_FILE, checkpoint_hash
+from audiogpt.checkpoints import CONFIG_FILE, CheckpointError, checkpoint_hash
 from audiogpt.training.files import replacing
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,10 @@ def identity(value: Any) -> Any:
     if not isinstance(value, Path):
         return value
     if (value / CONFIG_FILE).is_file():
-        return checkpoint_hash(value)
+        try:
+            return checkpoint_hash(value)
+        except CheckpointError:  # another kind of model, as a language teacher is
+            return folder_identity(value, ("*.json", "*.safetensors"))
     if value.is_file():
         with value.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

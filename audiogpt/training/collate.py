@@ -20,8 +20,9 @@ RowTensors = Mapping[str, Mapping[str, Tensor]]
 
 
 class Collator:
-    """Turn examples into `tokens` (B, T), `labels` (B, T), `rows` by branch, and for a model with
-    controls `controls` (B, F).
+    """Turn examples into `tokens` (B, T), `labels` (B, T), `rows` by branch, for a model with
+    controls `controls` (B, F), and where a language teacher was asked `expected`: `tokens` and
+    `probabilities` (B, T, K) of the labels' places, probabilities being 0 where it was not.
 
     A branch without rows in the whole batch is still present, with one column of weight 0, so that
     every batch has the same keys.
@@ -41,6 +42,8 @@ class Collator:
         batch = {"tokens": tokens, "labels": labels, "rows": self.rows(examples)}
         if self.config.controls:
             batch["controls"] = self.controls(examples)
+        if any(example.expected is not None for example in examples):
+            batch["expected"] = _pad_expected(examples, length)
         return batch
 
     def controls(self, examples: Sequence[Example]) -> Tensor:
@@ -74,6 +77,18 @@ def _features(example: Example, name: str) -> np.ndarray | None:
     if name == "artists" and example.shares:
         return np.asarray([example.shares], np.float32)  # (1, 10)
     return None
+
+
+def _pad_expected(examples: Sequence[Example], length: int) -> dict[str, Tensor]:
+    count = max(len(e.expected.tokens[0]) for e in examples if e.expected is not None)
+    tokens = torch.zeros(len(examples), length, count, dtype=torch.long)
+    probabilities = torch.zeros(len(examples), length, count)
+    for i, example in enumerate(examples):
+        if example.expected is not None:
+            first = example.expected_at - 1  # the label of a place is the token after it
+            places = slice(first, first + len(example.expected.tokens))
+            tokens[i, places], probabilities[i, places] = example.expected
+    return {"tokens": tokens, "probabilities": probabilities}
 
 
 def _pad_features(arrays: Sequence[np.ndarray | None], width: int) -> dict[str, Tensor]:

@@ -2,14 +2,15 @@
 
 Examples come in blocks sorted by length, so that a batch is padded little, with the order of the
 batches within a block shuffled. The schedule depends only on its seed and the index, so a resumed
-run sees exactly what an unbroken one sees, on any number of workers.
+run sees exactly what an unbroken one sees, on any number of workers. It may begin anew after some
+batches, so that a slow teacher needs to be asked about these alone.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -17,13 +18,15 @@ from torch.utils.data import Dataset
 from audiogpt.controls import TOLD, Controls
 from audiogpt.reranking import coverage
 from audiogpt.rows import tag_token_ids
-from audiogpt.tokenizer import CaptionTokenizer
+from audiogpt.tokenizer import DESCRIPTION, CaptionTokenizer
+from audiogpt.training.expectations import Expectations, Expected
+from audiogpt.training.options import BATCHES_PER_BLOCK
 from audiogpt.training.sources import Sources
 from audiogpt.training.views import View, artists_only_view, draw_view
 
-BATCHES_PER_BLOCK = 16
 FEATURE_DROPOUT = 0.5  # of the audio features in training
 CONTROL_DROPOUT = 0.15  # of each control in training
+WRITTEN = ("musiccaps", "recombined")  # sources of captions that a language teacher has read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,8 @@ class Example:
     shares: tuple[float, ...] = ()
     features: Mapping[str, np.ndarray] | None = None  # further branches: float32 (R, width)
     controls: Controls = field(default_factory=dict)
+    expected: Expected | None = None  # by a language teacher, of the tokens from `expected_at` on
+    expected_at: int = 0
 
 
 def make_example(
@@ -101,10 +106,15 @@ class ScheduledViews(Dataset[Example]):
         batch_size: int,
         seed: int,
         longest: int = 160,
+        distinct_batches: int = 0,
     ) -> None:
+        """`length` counts examples; the schedule begins anew after `distinct_batches` (0: never), a
+        multiple of `BATCHES_PER_BLOCK`."""
         self.sources, self.tokenizer, self.embeddings = sources, tokenizer, embeddings
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.longest = longest
+        self.distinct = distinct_batches * batch_size  # examples
+        self.expectations: Expectations | None = None
         self._block: tuple[int, list[Example]] = (-1, [])
 
     def __len__(self) -> int:
@@ -113,6 +123,8 @@ class ScheduledViews(Dataset[Example]):
     def __getitem__(self, index: int) -> Example:
         if not 0 <= index < self.length:
             raise IndexError(index)
+        if self.distinct:
+            index %= self.distinct
         size = self.batch_size * BATCHES_PER_BLOCK
         number, offset = divmod(index, size)
         if self._block[0] != number:
@@ -128,19 +140,34 @@ class ScheduledViews(Dataset[Example]):
 
     def captions(self, count: int) -> list[str]:
         """The texts of the first examples of the schedule."""
-        return [self._view(random.Random(f"{self.seed}-{i}")).caption for i in range(count)]
+        return [self._draw(i)[1].caption for i in range(count)]
 
-    def _view(self, dice: random.Random) -> View:
-        _, pair = self.sources.draw(dice)
+    def written_view(self, index: int) -> View | None:
+        """The view of an example if its text is a caption that people wrote, or made of such."""
+        source, view, _ = self._draw(index)
+        return view if source in WRITTEN and not view.shares else None
+
+    def _draw(self, index: int) -> tuple[str, View, random.Random]:
+        """The source and view of an example, and the dice for all else about it."""
+        dice, sources = random.Random(f"{self.seed}-{index}"), self.sources
+        name, pair = sources.draw(dice)
         if pair is None:
-            return artists_only_view(dice)
-        sources = self.sources
-        return draw_view(pair, dice, artists=sources.artists, always_artists=sources.always_artists)
+            return name, artists_only_view(dice), dice
+        view = draw_view(pair, dice, artists=sources.artists, always_artists=sources.always_artists)
+        return name, view, dice
 
     def _make(self, index: int) -> Example:
-        dice = random.Random(f"{self.seed}-{index}")
-        view = self._view(dice)
-        return make_example(view, self.tokenizer, self.embeddings, dice=dice, longest=self.longest)
+        _, view, dice = self._draw(index)
+        example = make_example(
+            view, self.tokenizer, self.embeddings, dice=dice, longest=self.longest
+        )
+        expected = self.expectations.of(index) if self.expectations else None
+        if expected is None:
+            return example
+        at = example.tokens.index(self.tokenizer.tokenizer.token_to_id(DESCRIPTION)) + 1
+        kept = len(example.tokens) - at  # long captions are cut
+        cut = Expected(expected.tokens[:kept], expected.probabilities[:kept])
+        return replace(example, expected=cut, expected_at=at)
 
 
 class FixedExamples(Dataset[Example]):

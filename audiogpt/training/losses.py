@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -30,8 +31,8 @@ class CaptioningLoss(nn.Module):
     ) -> None:
         """`token_dropout`: share of the input tokens that are hidden behind the padding token in
         training, so that the text alone tells less and the branches more (Bowman et al., 2016).
-        `distillation`: how much the teachers' prediction weighs in the target, against the text's
-        own token, for items that the teachers can see whole.
+        `distillation`: how much a teacher's prediction weighs in the target, against the text's
+        own token, for items that the teachers can see whole, or a language teacher was asked about.
         `contrast`: weight of the contrast between sounds (`_contrast`)."""
         super().__init__()
         for name, value in (("label_smoothing", label_smoothing), ("token_dropout", token_dropout)):
@@ -53,10 +54,15 @@ class CaptioningLoss(nn.Module):
         self.contrast = contrast
 
     def forward(
-        self, tokens: Tensor, labels: Tensor, rows: RowTensors, controls: Tensor | None = None
+        self,
+        tokens: Tensor,
+        labels: Tensor,
+        rows: RowTensors,
+        controls: Tensor | None = None,
+        expected: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Any]:
-        """tokens (B, T), labels (B, T) with -100 where there is none, control features (B, F) ->
-        {"loss": scalar}.
+        """tokens (B, T), labels (B, T) with -100 where there is none, control features (B, F), what
+        a language teacher expects at some labels' places (B, T, K) -> {"loss": scalar}.
 
         In evaluation mode the loss is without smoothing, so that it can be compared.
         """
@@ -76,15 +82,24 @@ class CaptioningLoss(nn.Module):
             reduction="none",
         )  # (B, T)
         if self.training and self.teachers is not None:
-            expected, known = self.teachers.probabilities(seen, rows, controls)
-            taught = -(expected * logits.log_softmax(-1)).sum(-1)  # (B, T)
-            weight = self.distillation * known[:, None]
-            losses = torch.where(labels == IGNORED, 0.0, (1 - weight) * losses + weight * taught)
+            mean, known = self.teachers.probabilities(seen, rows, controls)
+            taught = -(mean * logits.log_softmax(-1)).sum(-1)  # (B, T)
+            losses = self._mix(losses, taught, known[:, None] & (labels != IGNORED))
+        if self.training and expected is not None:
+            likely = logits.log_softmax(-1).gather(-1, expected["tokens"])  # (B, T, K)
+            mass = expected["probabilities"].sum(-1)  # (B, T)
+            taught = -(expected["probabilities"] * likely).sum(-1) / mass.clamp(min=1e-3)
+            losses = self._mix(losses, taught, (mass > 0) & (labels != IGNORED))
         loss = losses.sum() / (labels != IGNORED).sum()
         if self.training and self.contrast and AUDIO in rows:
             own = _log_probabilities(logits, labels)
             loss = loss + self.contrast * self._contrast(tokens, labels, rows, controls, own)
         return {"loss": loss}
+
+    def _mix(self, losses: Tensor, taught: Tensor, known: Tensor) -> Tensor:
+        """Where a teacher knows better: the cross-entropy with its prediction, by weight."""
+        weight = self.distillation * known
+        return (1 - weight) * losses + weight * taught
 
     def _contrast(
         self,

@@ -23,6 +23,7 @@ from audiogpt.training.claims import claim, identity
 from audiogpt.training.collate import Collator
 from audiogpt.training.dataset import ScheduledViews, make_example
 from audiogpt.training.embeddings import load_embeddings, load_heard
+from audiogpt.training.expectations import EXPECTED_FILE, Expectations, expect
 from audiogpt.training.length_fit import fit_lengths
 from audiogpt.training.losses import CaptioningLoss
 from audiogpt.training.musiccaps import read_musiccaps
@@ -89,7 +90,8 @@ def train_open_data(options: OpenDataOptions) -> Path:
     embeddings = {} if options.tags_only else read_embeddings(options, sources, width=width)
     resumed = take_folder(options)
     tokenizer = _tokenizer(sources, options, resumed=resumed is not None)
-    check_vocabulary([*filter(None, [options.start]), *options.teachers], tokenizer)
+    others = filter(None, (options.start, options.language_teacher, *options.teachers))
+    check_vocabulary(others, tokenizer)
     model = AudioGPT(make_config(options, tokenizer))
     if options.start:
         adopt(model, from_pretrained(options.start))
@@ -107,6 +109,18 @@ def train_open_data(options: OpenDataOptions) -> Path:
         metric_for_best_model=options.select,
         greater_is_better=options.select == "cider",
     )
+    schedule = ScheduledViews(
+        sources,
+        tokenizer,
+        embeddings,
+        length=options.steps * options.batch_size * arguments.world_size,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        longest=LONGEST_CAPTION,
+        distinct_batches=options.distinct_batches,
+    )
+    if options.language_teacher:
+        schedule.expectations = _expectations(schedule, options, arguments)
     trainer = CaptionTrainer(
         model=CaptioningLoss(
             model,
@@ -119,15 +133,7 @@ def train_open_data(options: OpenDataOptions) -> Path:
         validation=validation_set(options.musiccaps, tokenizer, lengths),
         average=average,
         args=arguments,
-        train_dataset=ScheduledViews(
-            sources,
-            tokenizer,
-            embeddings,
-            length=options.steps * options.batch_size * arguments.world_size,
-            batch_size=options.batch_size,
-            seed=options.seed,
-            longest=LONGEST_CAPTION,
-        ),
+        train_dataset=schedule,
         data_collator=Collator(model.config),
         callbacks=[Patience(options.patience)],
     )
@@ -163,6 +169,22 @@ def take_folder(options: OpenDataOptions | PolishOptions) -> Path | None:
         elsewhere="--output",
     )
     return begun
+
+
+def _expectations(
+    schedule: ScheduledViews, options: OpenDataOptions, arguments: TrainingArguments
+) -> Expectations:
+    """What the language teacher expects of the schedule, asked once a run: a file keeps it."""
+    from audiogpt.training.language_model import LanguageTeacher
+
+    assert options.language_teacher is not None
+    path = options.output / EXPECTED_FILE
+    with arguments.main_process_first():
+        if not path.is_file():
+            teacher = LanguageTeacher.load(options.language_teacher)
+            teacher.model.to(arguments.device)
+            expect(schedule.written_view, schedule.distinct, teacher).save(path)
+    return Expectations.load(path)
 
 
 def _tokenizer(sources: Sources, options: OpenDataOptions, *, resumed: bool) -> CaptionTokenizer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+BATCHES_PER_BLOCK = 16  # of the schedule, which are sorted by length together
 AUDIO_EMBEDDINGS = ("musicnn-pooled", "musicnn-vgg")  # those that ship with the program
 
 
@@ -24,6 +25,8 @@ class OpenDataOptions:
     only: str | None = None  # branch that learns alone, all else as in --start
     vocabulary_of: Path | None = None  # checkpoint whose vocabulary is used
     teachers: tuple[Path, ...] = ()  # checkpoints to learn from, of the same vocabulary
+    language_teacher: Path | None = None  # language model to learn captions from, as well
+    distinct_batches: int = 0  # after which the schedule begins anew; 0: never
     distillation: float = 0.5  # weight of the teachers' predictions in the targets
     contrast: float = 0.0  # weight of telling each sound from another by the caption
     n_layer: int = 4
@@ -60,10 +63,41 @@ class OpenDataOptions:
             raise ValueError(
                 "--contrast tells sounds apart, which --tags_only leaves out: drop one."
             )
+        if self.language_teacher and (self.teachers or not self.distinct_batches):
+            raise ValueError(
+                "--language_teacher needs --distinct_batches, about which it is asked once, and no "
+                "other --teachers."
+            )
+        if self.distinct_batches < 0 or self.distinct_batches % BATCHES_PER_BLOCK:
+            raise ValueError(
+                f"--distinct_batches must be a multiple of {BATCHES_PER_BLOCK}, or 0 where the "
+                f"schedule never begins anew, not {self.distinct_batches}."
+            )
         _check_patience(self.patience)
         if self.audio_embedding not in AUDIO_EMBEDDINGS:
             known = " or ".join(AUDIO_EMBEDDINGS)
             raise ValueError(f"audio_embedding must be {known}, not {self.audio_embedding!r}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageTeacherOptions:
+    """Fine-tuning of a pretrained language model on MusicCaps' training rows."""
+
+    language_model: str  # folder, .gguf file, or Hugging Face name
+    musiccaps: Path
+    output: Path
+    vocabulary_of: Path  # checkpoint whose vocabulary it gets
+    epochs: int = 2
+    batch_size: int = 16
+    lr: float = 3e-4
+    warmup: int = 30
+    weight_decay: float = 0.05
+    tags_weight: float = 0.3  # of the tags' tokens in the loss, the captions' having 1
+    max_grad_norm: float = 1.0
+    bf16: bool = True
+    seed: int = 0
+    threads: int = 0
+    resume: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from audiogpt.training.options import (
     AUDIO_EMBEDDINGS,
+    LanguageTeacherOptions,
     OpenDataOptions,
     PolishOptions,
     PublishedOptions,
@@ -32,6 +33,11 @@ HELP = {
     "gpt_model_type": "start from GPT-2's weights (--gpt_path) or from random ones",
     "train_percentage": "share of the training items kept, with --split_train_data",
     "controls": "what captions can be asked to be",
+    "language_model": "pretrained: a folder, a .gguf file, or a name on Hugging Face",
+    "language_teacher": "folder that train-language-teacher wrote: learn from its predictions",
+    "distinct_batches": "batches after which the schedule begins anew (0: never): those that a "
+    "language teacher is asked about",
+    "tags_weight": "weight of the tags' tokens in the loss, those of captions having 1",
     "only": "branch that learns alone, all else as in --start",
     "contrast": "weight of telling each sound from another by the caption",
     "audio_embedding": "embedding of the clips (prepare-data takes the same)",
@@ -55,6 +61,11 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     small = subparsers.add_parser("train-small", help="train the bundled captioner from open data")
     _add_fields(small, OpenDataOptions)
     small.set_defaults(run=_train_small)
+    teacher = subparsers.add_parser(
+        "train-language-teacher", help="fine-tune a pretrained language model that teaches captions"
+    )
+    _add_fields(teacher, LanguageTeacherOptions)
+    teacher.set_defaults(run=_train_language_teacher)
     polish = subparsers.add_parser(
         "polish-small", help="self-critical training of a checkpoint of train-small"
     )
@@ -110,6 +121,13 @@ def _train_small(options: argparse.Namespace) -> int:
     from audiogpt.training.open_data import train_open_data
 
     print(train_open_data(_chosen(options, OpenDataOptions)))
+    return 0
+
+
+def _train_language_teacher(options: argparse.Namespace) -> int:
+    from audiogpt.training.language_run import train_language_teacher
+
+    print(train_language_teacher(_chosen(options, LanguageTeacherOptions)))
     return 0
 
 

@@ -1,0 +1,94 @@
+"""What a language teacher expects at each token of a schedule's captions, computed once and kept.
+
+The teacher is ten times the size of the model that learns: asked anew in every batch it would take
+most of the time. A schedule that begins anew after some batches (`distinct`) asks it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from audiogpt.training.files import replacing
+from audiogpt.training.views import View
+
+if TYPE_CHECKING:
+    from audiogpt.training.language_model import LanguageTeacher
+
+EXPECTED_FILE = "expected.safetensors"
+LIKELIEST = 20  # tokens kept for each place
+BATCH = 32  # views that the teacher reads at once
+
+
+class Expected(NamedTuple):
+    """For each of the T tokens of a description and its end, the K likeliest ones."""
+
+    tokens: Tensor  # int64 (T, K)
+    probabilities: Tensor  # float32 (T, K)
+
+
+class Expectations:
+    """What is expected of each item of a schedule; nothing of those that nobody was asked about."""
+
+    def __init__(self, places: Tensor, tokens: Tensor, probabilities: Tensor) -> None:
+        """places int64 (items + 1,): where each item's rows begin in the other two (rows, K)."""
+        self.places, self.tokens, self.probabilities = places, tokens, probabilities
+
+    def __len__(self) -> int:
+        return len(self.places) - 1
+
+    def of(self, item: int) -> Expected | None:
+        """What is expected of an item."""
+        first, last = int(self.places[item]), int(self.places[item + 1])
+        if first == last:
+            return None
+        return Expected(self.tokens[first:last].long(), self.probabilities[first:last].float())
+
+    def save(self, path: Path) -> None:
+        parts = {"places": self.places, "tokens": self.tokens, "probabilities": self.probabilities}
+        with replacing(path) as part:
+            save_file(parts, part)
+
+    @classmethod
+    def load(cls, path: Path) -> Expectations:
+        parts = load_file(path)
+        return cls(parts["places"], parts["tokens"], parts["probabilities"])
+
+
+def expect(
+    view_of: Callable[[int], View | None], count: int, teacher: LanguageTeacher
+) -> Expectations:
+    """Ask a teacher about `count` items; `view_of` gives an item's view, None where it knows
+    nothing of its kind."""
+    views = [view_of(item) for item in range(count)]
+    # By length, so that little is padded.
+    asked = sorted(
+        (item for item, view in enumerate(views) if view is not None),
+        key=lambda item: _size(views[item]),
+    )
+    found: dict[int, Expected] = {}
+    for first in tqdm(range(0, len(asked), BATCH), desc="what the language teacher expects"):
+        items = asked[first : first + BATCH]
+        batch = [view for item in items if (view := views[item]) is not None]
+        found |= dict(zip(items, teacher.expect(batch, count=LIKELIEST), strict=True))
+    return _joined(found, count)
+
+
+def _size(view: View | None) -> int:
+    return 0 if view is None else len(view.description) + sum(len(tag) for tag, _ in view.tags)
+
+
+def _joined(found: dict[int, Expected], count: int) -> Expectations:
+    lengths = [len(found[item][0]) if item in found else 0 for item in range(count)]
+    places = torch.tensor([0, *lengths]).cumsum(0)
+    ordered: Sequence[Expected] = [found[item] for item in sorted(found)]
+    empty = torch.zeros(0, LIKELIEST)
+    tokens = torch.cat([empty.int(), *(tokens.int() for tokens, _ in ordered)])
+    probabilities = torch.cat([empty.half(), *(values.half() for _, values in ordered)])
+    return Expectations(places, tokens, probabilities)
