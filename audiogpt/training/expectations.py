@@ -66,22 +66,18 @@ def expect(
 ) -> Expectations:
     """Ask a teacher about `count` items; `view_of` gives an item's view, None where it knows
     nothing of its kind."""
-    views = [view_of(item) for item in range(count)]
-    # By length, so that little is padded.
-    asked = sorted(
-        (item for item, view in enumerate(views) if view is not None),
-        key=lambda item: _size(views[item]),
-    )
+    views = ((item, view_of(item)) for item in range(count))
+    asked = [(item, view) for item, view in views if view is not None]
+    asked.sort(key=lambda pair: _size(pair[1]))  # so that little is padded
     found: dict[int, Expected] = {}
     for first in tqdm(range(0, len(asked), BATCH), desc="what the language teacher expects"):
-        items = asked[first : first + BATCH]
-        batch = [view for item in items if (view := views[item]) is not None]
+        items, batch = zip(*asked[first : first + BATCH], strict=True)
         found |= dict(zip(items, teacher.expect(batch, count=LIKELIEST), strict=True))
     return _joined(found, count)
 
 
-def _size(view: View | None) -> int:
-    return 0 if view is None else len(view.description) + sum(len(tag) for tag, _ in view.tags)
+def _size(view: View) -> int:
+    return len(view.description) + sum(len(tag) for tag, _ in view.tags)
 
 
 def _joined(found: dict[int, Expected], count: int) -> Expectations:

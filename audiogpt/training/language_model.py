@@ -122,7 +122,9 @@ class LanguageTeacher:
             raise ValueError(
                 f"{folder} is no language teacher: train-language-teacher makes such a folder."
             )
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True
+        )
         return cls(model, CaptionTokenizer.from_folder(folder))
 
     @torch.inference_mode()
