@@ -50,12 +50,12 @@ def load_language_model(
     except Exception as error:  # a damaged file can raise anything there
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(
-            f"{folder} is no language model that can be read ({reason}): give a folder with its "
+            f"{source} is no language model that can be read ({reason}): give a folder with its "
             "config.json, weights and tokenizer, a .gguf file, or a name on Hugging Face with a "
             "network at hand."
         ) from error
     if not model.config.tie_word_embeddings:
-        raise ValueError(f"{folder} must read and write with the same token vectors.")
+        raise ValueError(f"{source} must read and write with the same token vectors.")
     if path.suffix == GGUF:  # expanded, they are ordinary weights that can be saved
         del model.config.quantization_config
         vars(model).update(is_quantized=False, hf_quantizer=None)
