@@ -69,20 +69,28 @@ def tiny_model(config: AudioGPTConfig | None = None, *, seed: int = 0) -> AudioG
     return model.requires_grad_(False).eval()
 
 
-@pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint folder with random weights and a real byte-level vocabulary."""
-    folder = tmp_path_factory.mktemp("tiny")
+def byte_level_bpe(text: str, *, size: int, special: list[str] | list[AddedToken]) -> Tokenizer:
+    """A vocabulary of the words of `text` in GPT-2's manner, the special tokens first."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=320,
-        special_tokens=[AddedToken(token, special=True, normalized=False) for token in SPECIAL],
+        vocab_size=size,
+        special_tokens=special,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(["a slow and mellow piano ballad with soft drums"] * 9, trainer)
+    tokenizer.train_from_iterator([text] * 9, trainer)
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder with random weights and a real byte-level vocabulary."""
+    folder = tmp_path_factory.mktemp("tiny")
+    special = [AddedToken(token, special=True, normalized=False) for token in SPECIAL]
+    text = "a slow and mellow piano ballad with soft drums"
+    tokenizer = byte_level_bpe(text, size=320, special=special)
     assert tokenizer.get_vocab_size() <= 320
     tokenizer.save(str(folder / "tokenizer.json"))
     save_pretrained(tiny_model(), folder)

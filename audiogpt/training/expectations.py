@@ -40,9 +40,6 @@ class Expectations:
         """places int64 (items + 1,): where each item's rows begin in the other two (rows, K)."""
         self.places, self.tokens, self.probabilities = places, tokens, probabilities
 
-    def __len__(self) -> int:
-        return len(self.places) - 1
-
     def of(self, item: int) -> Expected | None:
         """What is expected of an item."""
         first, last = int(self.places[item]), int(self.places[item + 1])

@@ -12,11 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, SequentialSampler
-from transformers import PreTrainedModel, Trainer, set_seed
+from torch.utils.data import Dataset
+from transformers import PreTrainedModel, set_seed
 
 from audiogpt.tokenizer import CaptionTokenizer
-from audiogpt.training.claims import claim, identity
 from audiogpt.training.language_model import (
     exchange_vocabulary,
     load_language_model,
@@ -24,14 +23,13 @@ from audiogpt.training.language_model import (
     text_ids,
 )
 from audiogpt.training.musiccaps import read_musiccaps
+from audiogpt.training.open_data import take_folder
 from audiogpt.training.options import BATCHES_PER_BLOCK, LanguageTeacherOptions
 from audiogpt.training.pairs import Pair
-from audiogpt.training.trainer import last_checkpoint, trainer_arguments
+from audiogpt.training.trainer import OrderedTrainer, trainer_arguments
 from audiogpt.training.views import draw_view, plain_view
 
 logger = logging.getLogger(__name__)
-
-CHANGEABLE = {"resume", "output", "threads"}
 
 Item = tuple[list[int], list[int]]  # tokens of the prompt, and of the text
 
@@ -75,18 +73,15 @@ class LanguageItems(Dataset[Item]):
 
 
 def _item(row: Pair, tokenizer: CaptionTokenizer, dice: random.Random, *, plain: bool) -> Item:
-    view = draw_view(row, dice, artists=False)
     if plain:
         view = replace(plain_view(row), description=row.description)
+    else:
+        view = draw_view(row, dice, artists=False)
     return prompt_ids(tokenizer, view), text_ids(tokenizer, view)
 
 
-class LanguageTrainer(Trainer):
-    """Trainer that walks its items in order and weighs the prompt's tokens less than the text's."""
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
-        chosen: Any = self.train_dataset if train_dataset is None else train_dataset
-        return SequentialSampler(chosen)
+class LanguageTrainer(OrderedTrainer):
+    """Trainer that weighs the prompt's tokens less than the text's."""
 
     def compute_loss(
         self,
@@ -126,16 +121,7 @@ def train_language_teacher(options: LanguageTeacherOptions) -> Path:
     if options.threads:
         torch.set_num_threads(options.threads)
     set_seed(options.seed)
-    begun = last_checkpoint(options.output)
-    claim(
-        options.output,
-        {name: identity(value) for name, value in vars(options).items()},
-        begun=begun is not None,
-        resuming=options.resume,
-        changeable=CHANGEABLE,
-        go_on="--resume",
-        elsewhere="--output",
-    )
+    begun = take_folder(options)
     tokenizer = CaptionTokenizer.from_folder(options.vocabulary_of)
     model, theirs = load_language_model(options.language_model)
     same = exchange_vocabulary(model, theirs, tokenizer)

@@ -27,7 +27,7 @@ from audiogpt.training.expectations import EXPECTED_FILE, Expectations, expect
 from audiogpt.training.length_fit import fit_lengths
 from audiogpt.training.losses import CaptioningLoss
 from audiogpt.training.musiccaps import read_musiccaps
-from audiogpt.training.options import OpenDataOptions, PolishOptions
+from audiogpt.training.options import LanguageTeacherOptions, OpenDataOptions, PolishOptions
 from audiogpt.training.pairs import Pair
 from audiogpt.training.sources import Sources, read_sources
 from audiogpt.training.teachers import (
@@ -153,7 +153,9 @@ def train_open_data(options: OpenDataOptions) -> Path:
     )
 
 
-def take_folder(options: OpenDataOptions | PolishOptions) -> Path | None:
+def take_folder(
+    options: OpenDataOptions | PolishOptions | LanguageTeacherOptions,
+) -> Path | None:
     """Make the run's folder its own; returns the checkpoint to go on from, if any.
 
     Raises ValueError for a folder that holds a run that is not to be resumed, or another one.

@@ -64,8 +64,7 @@ def check_vocabulary(folders: Iterable[str | Path], tokenizer: CaptionTokenizer)
     their weights would be read as those of other words, and nothing else would tell."""
     ours = tokenizer.tokenizer.get_vocab(with_added_tokens=True)
     for folder in folders:
-        local = folder if Path(folder).is_dir() else resolve(folder)
-        theirs = CaptionTokenizer.from_folder(local).tokenizer
+        theirs = CaptionTokenizer.from_folder(resolve(folder)).tokenizer
         if theirs.get_vocab(with_added_tokens=True) != ours:
             raise ValueError(
                 f"{folder} has another vocabulary than this run: give --vocabulary_of the "

@@ -34,8 +34,16 @@ def trainer_arguments(folder: Path, **settings: Any) -> TrainingArguments:
     return TrainingArguments(output_dir=str(folder), **{**common, **settings})
 
 
-class CaptionTrainer(Trainer):
-    """Trainer that walks the schedule in order and validates by captions.
+class OrderedTrainer(Trainer):
+    """Trainer that walks its training set in order: the sets are drawn and shuffled already."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
+        chosen: Any = self.train_dataset if train_dataset is None else train_dataset
+        return SequentialSampler(chosen)
+
+
+class CaptionTrainer(OrderedTrainer):
+    """Trainer that validates by captions.
 
     Everything else (resuming, mixed precision, several devices, TensorBoard, progress bars,
     checkpoints) is transformers' own.
@@ -55,10 +63,6 @@ class CaptionTrainer(Trainer):
         self.validation, self.average = validation, average
         if average is not None:
             self.add_callback(AverageCallback(average))
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
-        chosen: Any = self.train_dataset if train_dataset is None else train_dataset
-        return SequentialSampler(chosen)
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         """As Trainer's, but of equals the later one is the better, as in the published trainers:
