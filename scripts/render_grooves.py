@@ -11,8 +11,10 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import random
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -229,24 +231,29 @@ def main() -> None:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     grooves = read_grooves(LIBRARY)
     random.Random(arguments.seed).shuffle(grooves)
-    failed = 0
+
+    def clip_of(number: int) -> RenderedClip | None:
+        groove = grooves[number % len(grooves)]
+        try:
+            return render_clip(groove, number=number, folder=arguments.folder, seed=arguments.seed)
+        except ValueError as problem:
+            logger.debug("%s: %s", groove.name, problem)
+            return None
+
+    written = 0
     table = arguments.folder / "grooves.jsonl"  # it appears when all clips are there
     unfinished = table.with_suffix(".part")
-    with unfinished.open("w", encoding="utf-8") as lines:
-        for number in tqdm(range(arguments.clips), desc="clips"):
-            groove = grooves[number % len(grooves)]
-            try:
-                clip = render_clip(
-                    groove, number=number, folder=arguments.folder, seed=arguments.seed
-                )
-            except ValueError as problem:
-                logger.debug("%s: %s", groove.name, problem)
-                failed += 1
-                continue
-            lines.write(json.dumps(asdict(clip)) + "\n")
+    # The work is done by mma and fluidsynth in processes of their own.
+    cores = len(os.sched_getaffinity(0))
+    with unfinished.open("w", encoding="utf-8") as lines, ThreadPoolExecutor(cores) as pool:
+        numbers = range(arguments.clips)
+        for clip in tqdm(pool.map(clip_of, numbers), total=len(numbers), desc="clips"):
+            if clip is not None:
+                lines.write(json.dumps(asdict(clip)) + "\n")
+                written += 1
     unfinished.replace(table)
     logger.info(
-        "%d clips written, %d grooves could not be rendered", arguments.clips - failed, failed
+        "%d clips written, %d grooves could not be rendered", written, arguments.clips - written
     )
 
 
