@@ -314,3 +314,40 @@ def test_a_link_counts_until_its_page_is_loaded_anew(page):
     reload(page)
     expect(part(page, "status")).to_have_text("Press Caption to go on.")
     assert caption_of(page) == ""
+
+
+def test_a_page_loaded_anew_holds_its_history_and_what_was_pinned(page):
+    add_tag(page, "jazz")
+    wait_done(page)
+    first = caption_of(page)
+    part(page, "pin").click()
+    totals = page.locator("article.side .totals").first.inner_text()
+    try_example(page)
+    reload(page)
+    wait_done(page)
+    page.get_by_role("tab", name="Compare").click()
+    sides = page.locator("article.side")
+    expect(sides).to_have_count(2)
+    words = sides.first.locator(".side-word").all_inner_texts()
+    assert " ".join(word.strip() for word in words) == first
+    assert sides.first.locator(".totals").inner_text() == totals
+    expect(page.locator(".why")).to_contain_text("Changed from A to B: the audio")
+    entries = part(page, "history").locator("li")
+    expect(entries).to_have_count(2)  # the caption made again is the one that was there
+    entries.last.get_by_role("button", name="Restore").click()
+    assert caption_of(page) == first
+    page.get_by_role("tab", name="See why").click()
+    expect(page.locator(".why")).to_contain_text("press Caption for its reasons")
+    part(page, "go").click()
+    wait_done(page)
+    assert caption_of(page) == first
+    expect(page.locator(".why .layers").first).to_be_visible()
+    page.get_by_role("tab", name="Compare").click()
+    page.get_by_role("button", name="Unpin A").click()
+    entries.last.get_by_role("button", name="Restore").click()
+    for broken in ("{", '{"v": 1, "entries": [null], "pinned": {"result": 3}}'):
+        page.evaluate("text => sessionStorage.setItem('audiogpt-history', text)", broken)
+        reload(page)
+        page.get_by_role("tab", name="Compare").click()
+        expect(sides).to_have_count(0)
+        wait_done(page)

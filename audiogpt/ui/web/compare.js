@@ -19,12 +19,16 @@ function remember(answer) {
   else view.history.unshift({ settings, text, answer, time: new Date(), tracks });
   view.history.length = Math.min(view.history.length, MAX_HISTORY);
   keepTab();
+  keepHistory();
   renderCompare();
 }
 
 function restoreEntry(entry) {
   applySettings(entry.settings);
-  state.tracks = entry.tracks.map((track) => ({ ...track }));
+  // What has been heard of a track since the page was loaded anew still holds.
+  state.tracks = entry.tracks.map((track) =>
+    ({ ...track, ...(track.peaks ? {} : state.tracks.find((own) => own.peaks && passageOf(own) === passageOf(track))),
+      name: track.name, artist: track.artist, weight: track.weight }));
   forgetParts();
   player.index = -1;
   player.audio.pause();
@@ -79,7 +83,7 @@ function differences(one, other) {
 function sideCard(letter, answer, other) {
   const { result, why } = answer;
   const parts = partsOf(result);
-  const rows = result.trace ? why.shares : [];
+  const rows = why ? why.shares : [];
   const fresh = other ? changedWords(other.result.words.map((w) => w.text), result.words.map((w) => w.text)) : new Set();
   const words = (part) => result.words.map((word, index) => {
     if (word.part !== part) return null;
@@ -104,7 +108,7 @@ function renderCompare() {
     pieces.push(
       h("div", { class: "sides" }, sideCard("A", pinned, answer), answer && sideCard("B", answer, pinned)),
       h("p", { class: "small" }, h("strong", {}, "Changed from A to B: "), changes.length ? changes.join("; ") : "nothing yet"),
-      h("button", { type: "button", class: "button", onclick: () => { view.pinned = null; renderCompare(); } }, "Unpin A"));
+      h("button", { type: "button", class: "button", onclick: unpin }, "Unpin A"));
   }
   pieces.push(h("h3", {}, "History of this tab"),
     view.history.length ? h("ol", { class: "history", "data-id": "history" }, view.history.map((entry) => h("li", {},
@@ -125,8 +129,15 @@ function summary({ settings, tracks }) {
   return bits.join(" \u00b7 ");
 }
 
+function unpin() {
+  view.pinned = null;
+  keepHistory();
+  renderCompare();
+}
+
 function pin(answer) {
   view.pinned = answer;
+  keepHistory();
   renderCompare();
   showTab("compare");
   reveal(element.querySelector(".why"));

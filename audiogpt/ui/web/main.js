@@ -131,7 +131,10 @@ function takeCaption(answer) {
 function showAnswer(answer, before, speak = true) {
   const kept = view.answer && view.answer.result.words[view.word];
   // What was pinned before its reasons came gets them too.
-  if (view.pinned && view.pinned === view.answer && answer.run && answer.run === view.answer.run) view.pinned = answer;
+  if (view.pinned && view.pinned === view.answer && answer.run && answer.run === view.answer.run) {
+    view.pinned = answer;
+    keepHistory();
+  }
   view.answer = answer;
   const same = kept ? answer.result.words.findIndex((word) => word.text === kept.text && word.part === kept.part) : -1;
   view.word = same;
@@ -166,6 +169,7 @@ startTabs();
 startTheme();
 startListening();
 const brought = bringBack();
+bringHistory();
 const linked = !brought && openLink();
 startSteering();
 startStrip();

@@ -2,6 +2,9 @@
 
 const TAB_KEY = "audiogpt-tab";
 const TAB_LIMIT = 200_000; // characters; all that the page takes in is less than half of it
+const HISTORY_KEY = "audiogpt-history";
+const HISTORY_LIMIT = 1_500_000; // characters; browsers keep some five million
+const UNEXPLAINED = "The page has been loaded anew since this caption: press Caption for its reasons.";
 
 function keepTab() {
   const tracks = state.tracks.map(({ file, url, name, artist, weight, start, end, seconds }) =>
@@ -43,4 +46,31 @@ function bringBack() {
   selectTrack(0);
   renderTracks();
   return true;
+}
+
+// The captions with their shares, without what only the pictures need: that is most of an answer.
+function keepHistory() {
+  const bare = ({ result, why }) => ({ result: { ...result, trace: null }, why });
+  const entries = view.history.map(({ settings, text, answer, time, tracks }) =>
+    ({ settings, text, answer: bare(answer), time, tracks: tracks.map((track) => ({ ...track, peaks: null, heard: null, heardAs: null })) }));
+  const pinned = view.pinned && bare(view.pinned);
+  try {
+    let text = JSON.stringify({ v: 1, entries, pinned });
+    while (text.length > HISTORY_LIMIT && entries.pop()) text = JSON.stringify({ v: 1, entries, pinned });
+    sessionStorage.setItem(HISTORY_KEY, text);
+  } catch { /* as in keepTab */ }
+}
+
+function bringHistory() {
+  try {
+    const kept = JSON.parse(sessionStorage.getItem(HISTORY_KEY));
+    if (!kept || kept.v !== 1) return;
+    const whole = (answer) => ({ result: answer.result, why: answer.why, key: null, unexplained: UNEXPLAINED });
+    view.history = kept.entries.slice(0, MAX_HISTORY)
+      .map((entry) => ({ ...entry, answer: whole(entry.answer), time: new Date(entry.time) }));
+    view.pinned = kept.pinned && whole(kept.pinned);
+    renderCompare();
+  } catch {
+    Object.assign(view, { history: [], pinned: null });
+  }
 }
