@@ -286,7 +286,7 @@ def test_a_page_loaded_anew_holds_what_it_held(page):
         kept["tracks"][0]["file"] = name
         page.evaluate(change, json.dumps(kept))
         reload(page)
-        expect(part(page, "error")).to_have_text(EXPIRED)
+        expect(part(page, "error")).to_have_text(EXAMPLES[0].name + EXPIRED)
     for broken in ("{", '{"v": 1, "settings": {"tags": 3}, "tracks": [null, {"file": 1}]}'):
         page.evaluate(change, broken)
         reload(page)
@@ -351,3 +351,49 @@ def test_a_page_loaded_anew_holds_its_history_and_what_was_pinned(page):
         page.get_by_role("tab", name="Compare").click()
         expect(sides).to_have_count(0)
         wait_done(page)
+
+
+def test_a_playlist_loaded_anew_knows_how_long_its_tracks_are(page):
+    part(page, "files").set_input_files(EXAMPLES[:2])
+    wait_done(page)
+    first, second = (page.get_by_role("button", name=e.name, exact=True) for e in EXAMPLES[:2])
+    second.click()
+    part(page, "passage").locator("summary").click()
+    part(page, "from").fill("3")
+    part(page, "to").fill("9")
+    part(page, "to").press("Enter")
+    wait_done(page)
+    lengths = part(page, "tracks").locator(".length").all_inner_texts()
+    part(page, "live").uncheck()
+    reload(page)
+    second.click()  # not heard yet, but its length and passage are known
+    expect(part(page, "passage-text")).to_have_text("0:03–0:09")
+    assert float(part(page, "seek").get_attribute("max")) > 10
+    first.click()
+    part(page, "go").click()
+    wait_done(page)
+    assert part(page, "tracks").locator(".length").all_inner_texts() == lengths
+
+
+def test_music_stops_for_what_is_brought_back_and_its_tags_follow_it(page):
+    add_tag(page, "jazz")
+    wait_done(page)
+    page.get_by_role("tab", name="Keep").click()
+    path, _ = saved(page, "save-json")
+    page.get_by_label("Remove the tag jazz").click()
+    try_example(page)
+    tags = part(page, "tags").inner_text()
+    try_example(page, "bossa flute")
+    part(page, "play").click()
+    expect(part(page, "play")).to_have_attribute("aria-label", "Pause")
+    page.get_by_role("tab", name="Compare").click()
+    part(page, "history").locator("li").nth(1).get_by_role("button", name="Restore").click()
+    expect(part(page, "history").locator("li").nth(1).locator("button").first).to_be_focused()
+    assert part(page, "tags").inner_text() == tags
+    expect(part(page, "play")).to_have_attribute("aria-label", "Play")
+    try_example(page, "heavy guitars")
+    assert part(page, "tags").inner_text() != tags
+    part(page, "play").click()
+    part(page, "load").set_input_files(path)
+    expect(part(page, "load-note")).to_contain_text("the same caption")
+    assert part(page, "audio").evaluate("audio => audio.paused")

@@ -27,7 +27,7 @@ from audiogpt.ui.memory import Memory
 from audiogpt.ui.messages import read_message, write_answer
 from audiogpt.ui.page import SCRIPTS, STYLES, WEB, launch_options, script
 from audiogpt.ui.parts import MAX_PARTS, count_parts, length_told
-from audiogpt.ui.uploads import EXPIRED, example_names, local_path
+from audiogpt.ui.uploads import example_names, local_path
 
 
 @pytest.fixture(scope="module")
@@ -351,8 +351,10 @@ def test_launch_options_are_accepted_by_gradio():
     assert set(launch_options()) <= set(inspect.signature(gr.Blocks.launch).parameters)
 
 
-def test_expired_uploads_say_what_to_do():
-    assert EXPIRED.endswith("add the file again.")
+def test_expired_uploads_are_named(uploads):
+    gone = {"file": str(uploads / "gone.wav"), "name": "song.wav"}
+    with pytest.raises(ValueError, match=r"^song\.wav is no longer .* add the file again\.$"):
+        read_message(message(request={"tracks": [gone]}))
 
 
 def test_long_listening_reports_progress_and_can_be_stopped(answers, monkeypatch):

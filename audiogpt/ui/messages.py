@@ -65,7 +65,7 @@ def read_request(data: Mapping[str, Any]) -> CaptionRequest:
         raise ValueError(f"A playlist on this page has at most {MAX_PAGE_TRACKS} tracks.")
     tracks = tuple(
         Track(
-            path=local_path(entry.get("file", "")),
+            path=local_path(entry.get("file", ""), str(entry.get("name", ""))),
             name=str(entry.get("name", "")),
             artist=str(entry.get("artist", "")).strip(),
             weight=_number(entry.get("weight", 1.0)),

@@ -11,7 +11,7 @@ from gradio.utils import get_upload_folder
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "examples"
 EXAMPLE_PREFIX = "example:"
-EXPIRED = "This upload is no longer on the server: add the file again."
+EXPIRED = " is no longer on the server: add the file again."
 
 
 def example_names() -> tuple[str, ...]:
@@ -19,10 +19,14 @@ def example_names() -> tuple[str, ...]:
     return tuple(sorted(path.name for path in EXAMPLES.glob("*.ogg")))
 
 
-def local_path(name: str) -> str:
-    """The file behind `example:NAME` or an uploaded path; raises ValueError for anything else."""
+def local_path(name: str, shown: str = "") -> str:
+    """The file behind `example:NAME` or an uploaded path.
+
+    Raises ValueError for anything else; `shown` is what the page calls it.
+    """
+    expired = (shown or "This upload") + EXPIRED
     if not isinstance(name, str) or any(c == "\0" or "\ud800" <= c <= "\udfff" for c in name):
-        raise ValueError(EXPIRED)
+        raise ValueError(expired)
     if name.startswith(EXAMPLE_PREFIX):
         wanted = name.removeprefix(EXAMPLE_PREFIX)
         if wanted not in example_names():
@@ -31,5 +35,5 @@ def local_path(name: str) -> str:
     folder = Path(get_upload_folder()).resolve()
     path = Path(name).resolve()  # follows links and dots before the comparison
     if not path.is_relative_to(folder) or not path.is_file():
-        raise ValueError(EXPIRED)
+        raise ValueError(expired)
     return str(path)

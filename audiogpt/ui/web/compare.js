@@ -12,11 +12,12 @@ function remember(answer) {
     return { ...asked, seconds, peaks, heard, heardAs, sha256 };
   });
   const text = captionText(answer.result);
+  const auto = flight.auto === answer.run; // its tags followed what was heard
   const last = view.history[0];
   const heard = ({ result }) => JSON.stringify(result.request.tracks);
   if (last && JSON.stringify(last.settings) === JSON.stringify(settings) && last.text === text && heard(last.answer) === heard(answer))
-    Object.assign(last, { answer, tracks });
-  else view.history.unshift({ settings, text, answer, time: new Date(), tracks });
+    Object.assign(last, { answer, tracks, auto });
+  else view.history.unshift({ settings, text, answer, time: new Date(), tracks, auto });
   view.history.length = Math.min(view.history.length, MAX_HISTORY);
   keepTab();
   keepHistory();
@@ -25,6 +26,7 @@ function remember(answer) {
 
 function restoreEntry(entry) {
   applySettings(entry.settings);
+  state.auto = Boolean(entry.auto);
   // What has been heard of a track since the page was loaded anew still holds.
   state.tracks = entry.tracks.map((track) =>
     ({ ...track, ...(track.peaks ? {} : state.tracks.find((own) => own.peaks && passageOf(own) === passageOf(track))),
@@ -82,7 +84,7 @@ function differences(one, other) {
 
 function sideCard(letter, answer, other) {
   const { result, why } = answer;
-  const parts = partsOf(result);
+  const parts = answer.parts || partsOf(result);
   const rows = why ? why.shares : [];
   const fresh = other ? changedWords(other.result.words.map((w) => w.text), result.words.map((w) => w.text)) : new Set();
   const words = (part) => result.words.map((word, index) => {
@@ -118,7 +120,7 @@ function renderCompare() {
         h("button", { type: "button", class: "chip", onclick: () => restoreEntry(entry) }, "Restore"),
         h("button", { type: "button", class: "chip", onclick: () => pin(entry.answer) }, "Pin as A")))))
       : h("p", { class: "soft" }, "Every caption you make is listed here, with its settings."));
-  put(panel, ...pieces);
+  keepingFocus(panel, () => put(panel, ...pieces));
 }
 
 function summary({ settings, tracks }) {

@@ -39,6 +39,7 @@ async function loadJson(file) {
         weight: track.weight, start: track.start, end: track.end, artist: track.artist, name: track.name }));
       forgetParts();
       player.index = -1;
+      player.audio.pause();
       selectTrack(state.tracks.length ? 0 : -1);
       renderTracks();
     }
@@ -78,7 +79,7 @@ function renderKeep() {
   const load = h("input", { type: "file", accept: ".json,application/json", id: "agpt-load", "data-id": "load",
     onchange: (event) => { if (event.target.files[0]) loadJson(event.target.files[0]); event.target.value = ""; } });
   const note = by("load-note") ? by("load-note").textContent : "";
-  put(panels.keep, 
+  keepingFocus(panels.keep, () => put(panels.keep,
     h("h3", {}, "Take it with you"),
     h("div", { class: "row" }, button("Everything (JSON)", "save-json", saveJson),
       button("Shares (CSV)", "save-csv", () => download(fileStem() + ".csv", sharesCsv(view.answer), "text/csv")),
@@ -92,7 +93,7 @@ function renderKeep() {
     h("p", { class: "soft small" }, "Tags, artists, strengths, decoding and seed; never the audio."),
     h("div", { class: "row" }, h("input", { class: "grow", readonly: true, "aria-label": "Link to these settings", "data-id": "link", value: link(),
       onfocus: (event) => event.target.select() }),
-      h("button", { type: "button", class: "button", "data-id": "copy-link", onclick: () => { by("link").value = link(); copy(link()); } }, "Copy link")));
+      h("button", { type: "button", class: "button", "data-id": "copy-link", onclick: () => { by("link").value = link(); copy(link()); } }, "Copy link"))));
 }
 
 // A link opened in a tab that shows the page already changes the fragment and loads nothing.

@@ -147,7 +147,7 @@ function takeHeard(heard, asked) {
       const whole = track.start === 0 && track.end === null;
       if (!whole && track.peaks) continue;
       const own = state.tracks.indexOf(track) === player.index ? player.audio.duration : 0;
-      track.seconds = whole ? found.seconds : Math.max(track.start + found.seconds, own || 0);
+      track.seconds = whole ? found.seconds : Math.max(track.start + found.seconds, own || 0, track.seconds);
       track.peaks = whole ? found.peaks : placed(found, track);
     }
   });
@@ -192,7 +192,14 @@ function renderWave() {
   const box = by("wave");
   if (!track) return;
   const width = 800, height = 64;
+  const length = track.seconds || player.audio.duration || 0; // of what has not been heard the browser may know
+  const from = track.start, to = track.end ?? length;
+  by("seek").max = length || 1;
+  for (const id of ["from", "to"]) by(id).max = length || "";
+  by("passage-text").textContent = from > 0 || track.end !== null ? clock(from) + "\u2013" + (to ? clock(to) : "the end")
+    : "the whole track" + (length ? " (" + clock(length) + ")" : "");
   if (!track.peaks) {
+    box.onclick = null;
     box.replaceChildren(h("div", { class: "wave-empty" }, asking() ? "listening\u2026" : "not heard yet"));
     return;
   }
@@ -201,7 +208,6 @@ function renderWave() {
   const step = SEGMENT * Math.ceil(track.seconds / SEGMENT / 60);
   for (let t = step; t < track.seconds - 0.05; t += step)
     marks.push(svg("line", { class: "mark", x1: t * scale, x2: t * scale, y1: 0, y2: height }));
-  const from = track.start, to = track.end ?? track.seconds;
   const drawing = svg("svg", {
     viewBox: "0 0 " + width + " " + height, preserveAspectRatio: "none", role: "img",
     "aria-label": "Waveform of " + track.name + ", " + clock(track.seconds) + " long, marked every " +
@@ -217,10 +223,6 @@ function renderWave() {
     const rect = drawing.getBoundingClientRect();
     seek(player.index, ((event.clientX - rect.left) / rect.width) * track.seconds);
   };
-  by("seek").max = track.seconds;
-  by("to").max = by("from").max = track.seconds;
-  by("passage-text").textContent = from > 0 || track.end !== null
-    ? clock(from) + "\u2013" + clock(to) : "the whole track (" + clock(track.seconds) + ")";
 }
 
 function setPassage() {
@@ -273,8 +275,14 @@ function startListening() {
     by("play").textContent = audio.paused ? "\u25b6" : "\u275a\u275a";
     by("play").setAttribute("aria-label", audio.paused ? "Play" : "Pause");
   };
-  audio.addEventListener("play", icon);
-  audio.addEventListener("pause", icon);
+  for (const name of ["play", "pause", "emptied"]) audio.addEventListener(name, icon);
+  const playable = (yes) => {
+    by("play").disabled = by("seek").disabled = !yes;
+    by("clock").textContent = yes ? clock(0) : "not playable here";
+  };
+  audio.addEventListener("loadstart", () => playable(true));
+  audio.addEventListener("error", () => playable(false)); // the server may read what a browser cannot
+  audio.addEventListener("loadedmetadata", renderWave);
   audio.addEventListener("timeupdate", () => {
     const track = state.tracks[player.index];
     if (!track) return;
@@ -288,5 +296,8 @@ function startListening() {
     const cursor = by("cursor"), at = (audio.currentTime / (track.seconds || 1)) * 800;
     if (cursor) for (const end of ["x1", "x2"]) cursor.setAttribute(end, at);
   });
-  by("seek").addEventListener("input", (event) => { audio.currentTime = Number(event.target.value); });
+  by("seek").addEventListener("input", (event) => {
+    player.stopAt = null;
+    audio.currentTime = Number(event.target.value);
+  });
 }

@@ -103,6 +103,7 @@ function takeCaption(answer) {
     if (!by("tags").contains(document.activeElement)) renderTags(); // never under a moving finger
   }
   const same = flight.tracks.map(passageOf).join() === state.tracks.map(passageOf).join();
+  if (answer.auto_tags) flight.auto = answer.run;
   if (answer.auto_tags && state.auto && same && flight.tagged !== answer.run) {
     flight.tagged = answer.run;
     state.tags = answer.auto_tags.map((tag) => ({ ...tag, confidence: confidenceOf(tag.text) }));

@@ -119,7 +119,7 @@ function renderThrough() {
     }, "\u25b6 " + clock(part.start) + "\u2013" + clock(part.end)),
     h("p", {}, state.tracks.length > 1 && h("span", { class: "soft" }, (state.tracks[part.track] || {}).name + " \u00b7 "),
       part.title && h("strong", {}, part.title + " "), part.description)));
-  put(panel, 
+  keepingFocus(panel, () => put(panel,
     h("div", { class: "row" }, h("label", {}, "Parts of ", h("select", {
       "data-id": "segment-seconds", onchange: (event) => { through.seconds = Number(event.target.value); },
     }, options)), start,
@@ -128,7 +128,7 @@ function renderThrough() {
     through.error && h("p", { class: "error" }, through.error),
     whole && state.tracks.length > 0 && h("p", { class: "whole" }, h("strong", {}, "The whole: "), shortForm(whole)),
     h("ol", { class: "through", "data-id": "segments" }, rows),
-    !state.tracks.length && h("p", { class: "soft" }, "Add music to caption it part by part; each part is heard for itself, with its own tags."));
+    !state.tracks.length && h("p", { class: "soft" }, "Add music to caption it part by part; each part is heard for itself, with its own tags.")));
 }
 
 function takeSegments(answer) {

@@ -7,8 +7,8 @@ const HISTORY_LIMIT = 1_500_000; // characters; browsers keep some five million
 const UNEXPLAINED = "The page has been loaded anew since this caption: press Caption for its reasons.";
 
 function keepTab() {
-  const tracks = state.tracks.map(({ file, url, name, artist, weight, start, end, seconds }) =>
-    ({ file, url, name, artist, weight, start, end, seconds }));
+  const tracks = state.tracks.map(({ file, url, name, artist, weight, start, end, seconds, sha256 }) =>
+    ({ file, url, name, artist, weight, start, end, seconds, sha256 }));
   const { auto, live } = state;
   try {
     const text = JSON.stringify({ v: 1, hash: location.hash, settings: settingsData(), auto, live, tracks });
@@ -41,6 +41,7 @@ function bringBack() {
       ...newTrack(track.file, track.url, track.name),
       artist: typeof track.artist === "string" ? cut(track.artist, 100) : "",
       weight: within(track.weight, 0, 1, 1), seconds: within(track.seconds, 0, 1e9, 0),
+      sha256: typeof track.sha256 === "string" ? track.sha256 : undefined,
       start: within(track.start, 0, 86400, 0), end: within(track.end, 0, 86400, null),
     }));
   selectTrack(0);
@@ -50,9 +51,10 @@ function bringBack() {
 
 // The captions with their shares, without what only the pictures need: that is most of an answer.
 function keepHistory() {
-  const bare = ({ result, why }) => ({ result: { ...result, trace: null }, why });
-  const entries = view.history.map(({ settings, text, answer, time, tracks }) =>
-    ({ settings, text, answer: bare(answer), time, tracks: tracks.map((track) => ({ ...track, peaks: null, heard: null, heardAs: null })) }));
+  const bare = ({ result, why, parts }) =>
+    ({ result: { ...result, trace: null }, why: why && { shares: why.shares }, parts: parts || partsOf(result) });
+  const entries = view.history.map(({ settings, text, answer, time, tracks, auto }) =>
+    ({ settings, text, answer: bare(answer), time, auto, tracks: tracks.map((track) => ({ ...track, peaks: null, heard: null, heardAs: null })) }));
   const pinned = view.pinned && bare(view.pinned);
   try {
     let text = JSON.stringify({ v: 1, entries, pinned });
@@ -65,7 +67,7 @@ function bringHistory() {
   try {
     const kept = JSON.parse(sessionStorage.getItem(HISTORY_KEY));
     if (!kept || kept.v !== 1) return;
-    const whole = (answer) => ({ result: answer.result, why: answer.why, key: null, unexplained: UNEXPLAINED });
+    const whole = (answer) => ({ ...answer, key: null, unexplained: UNEXPLAINED });
     view.history = kept.entries.slice(0, MAX_HISTORY)
       .map((entry) => ({ ...entry, answer: whole(entry.answer), time: new Date(entry.time) }));
     view.pinned = kept.pinned && whole(kept.pinned);
