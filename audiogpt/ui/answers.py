@@ -129,8 +129,9 @@ class Answers:
         return dataclasses.replace(request, tags=self.captioner.suggest_tags(request.tracks))
 
     def _traced(self, result: CaptionResult) -> dict[str, Any]:
+        # The trace is the largest part by far, and Shapley values are computed without it.
         return {
-            "key": self.memory.keep(result),
+            "key": self.memory.keep(dataclasses.replace(result, trace=None)),
             "result": result.to_dict(),
             "why": why_view(result, lambda token: self.captioner.tokenizer.decode([token])),
         }
