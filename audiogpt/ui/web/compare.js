@@ -2,15 +2,18 @@
 
 const MAX_HISTORY = 30;
 
+// What has been heard of a track's passage since, on this page, belongs to it.
+function withHeard(track) {
+  const now = state.tracks.find((own) => own.heardAs === passageOf(track)) || track;
+  const { seconds, peaks, heard, heardAs, sha256 } = now;
+  return { ...track, seconds, peaks, heard, heardAs, sha256 };
+}
+
 function remember(answer) {
   // The settings that made this caption, not those that the page has moved on to.
   const { tags, artists, strengths, decoding, seed } = answer.result.request;
   const settings = { v: 1, tags, artists, strengths, decoding, seed };
-  const tracks = flight.tracks.map((asked) => {
-    const now = state.tracks.find((own) => passageOf(own) === passageOf(asked)) || {};
-    const { seconds, peaks, heard, heardAs, sha256 } = now.heard ? now : asked;
-    return { ...asked, seconds, peaks, heard, heardAs, sha256 };
-  });
+  const tracks = flight.tracks.map(withHeard);
   const text = captionText(answer.result);
   const auto = flight.auto === answer.run; // its tags followed what was heard
   const last = view.history[0];
@@ -27,10 +30,7 @@ function remember(answer) {
 function restoreEntry(entry) {
   applySettings(entry.settings);
   state.auto = Boolean(entry.auto);
-  // What has been heard of a track since the page was loaded anew still holds.
-  state.tracks = entry.tracks.map((track) =>
-    ({ ...track, ...(track.peaks ? {} : state.tracks.find((own) => own.peaks && passageOf(own) === passageOf(track))),
-      name: track.name, artist: track.artist, weight: track.weight }));
+  state.tracks = entry.tracks.map(withHeard);
   forgetParts();
   player.index = -1;
   player.audio.pause();

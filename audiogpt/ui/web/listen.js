@@ -136,6 +136,9 @@ function renderTracks() {
 const passageOf = ({ file, start, end }) => [file, start, end].join(" ");
 const allHeard = () => state.tracks.every((track) => track.heardAs === passageOf(track));
 
+// How long the browser takes the track in the player to be (s), 0 where it cannot tell.
+const browserLength = () => (Number.isFinite(player.audio.duration) ? player.audio.duration : 0);
+
 // What was heard belongs to the tracks as they were asked for; the visitor may have moved on.
 function takeHeard(heard, asked) {
   heard.forEach((found, index) => {
@@ -146,8 +149,8 @@ function takeHeard(heard, asked) {
       track.sha256 = found.sha256;
       const whole = track.start === 0 && track.end === null;
       if (!whole && track.peaks) continue;
-      const own = state.tracks.indexOf(track) === player.index ? player.audio.duration : 0;
-      track.seconds = whole ? found.seconds : Math.max(track.start + found.seconds, own || 0, track.seconds);
+      const own = state.tracks.indexOf(track) === player.index ? browserLength() : 0;
+      track.seconds = whole ? found.seconds : Math.max(track.start + found.seconds, own, track.seconds);
       track.peaks = whole ? found.peaks : placed(found, track);
     }
   });
@@ -192,7 +195,7 @@ function renderWave() {
   const box = by("wave");
   if (!track) return;
   const width = 800, height = 64;
-  const length = track.seconds || player.audio.duration || 0; // of what has not been heard the browser may know
+  const length = track.seconds || browserLength();
   const from = track.start, to = track.end ?? length;
   by("seek").max = length || 1;
   for (const id of ["from", "to"]) by(id).max = length || "";
