@@ -259,7 +259,8 @@ function startListening() {
   for (const name of ["dragleave", "drop"])
     drop.addEventListener(name, () => drop.classList.remove("over"));
   drop.addEventListener("drop", (event) => { event.preventDefault(); addFiles(event.dataTransfer.files); });
-  by("record").addEventListener("click", toggleRecording);
+  // The second click of a double one would undo the first: open another microphone where it closed one.
+  by("record").addEventListener("click", (event) => { if (event.detail < 2) toggleRecording(); });
   by("examples").replaceChildren(...props.examples.map((example) =>
     h("button", { type: "button", class: "chip", onclick: () => addExample(example) },
       example.name.replace(/\.\w+$/, "").replaceAll("-", " "))));
