@@ -104,7 +104,7 @@ def page(request: pytest.FixtureRequest) -> Iterator[Page]:
     yield opened
     problems = list(opened.problems)  # type: ignore[attr-defined]
     opened.context.close()
-    assert problems == []
+    assert not problems, f"the page reported: {problems}"
 
 
 def part(page: Page, name: str):
