@@ -116,16 +116,18 @@ def repeated(text: str, tags: Sequence[tuple[str, float]] = ()) -> int:
 
 
 def told_again(text: str, tags: Sequence[tuple[str, float]]) -> int:
-    """Number of times that a sentence tells a tag of two content words or more that another has
-    told: "The tempo is slow. It is played at a slow tempo."
+    """Number of times that a sentence tells a tag that another has told: "The tempo is slow. It is
+    played at a slow tempo."
 
-    What several tags say may come as often as they do. The search cannot see it coming: which tag
-    a sentence tells shows only at its end.
+    What several tags say may come as often as they do, and a word that the tags rule out is another
+    matter. Of tags of several words the search cannot see it coming: which tag a sentence tells
+    shows only at its end.
     """
+    denied = _denied(tags)
     wanted = [content_words(tag) for tag, weight in tags if weight > 0]
     sentences = [content_words(sentence) for sentence in _sentences(text)]
     count = 0
-    for tag in {frozenset(words) for words in wanted if len(words) > 1}:
+    for tag in {frozenset(words) for words in wanted if len(words) > 1 or words - denied}:
         told, allowed = (sum(tag <= words for words in some) for some in (sentences, wanted))
         count += max(0, told - allowed)
     return count
