@@ -5,9 +5,9 @@ the tags' content words that its description uses (words count with their tags' 
 much for the share of the tags of several words that one sentence tells whole, minus `invention` for
 each instrument word that no tag names, for each word that a tag rules out ("no percussion"), and
 for each time a sentence says a tag's word again. What a tag rules out is paid for after a negation
-in the same sentence alone. A tag of one word that no other tag has counts as said again in every
-further sentence, too. `reranking` computes the same score exactly, from the text; here it
-steers the search token by token: a word of several tokens is paid for piece by piece, and what was
+in the same sentence alone, and a tag of one word gives back what it earned with each further
+sentence that tells it. `reranking` computes the same score exactly, from the text; here it steers
+the search token by token: a word of several tokens is paid for piece by piece, and what was
 paid is taken back when it turns out otherwise. Log-probabilities are means over the tokens so far,
 so the payments weigh little in the first words, and more the nearer the end comes. Nothing is paid
 for a token that the model itself finds absurd at its place (`PLAUSIBLE`).
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from audiogpt.request import Decoding
-from audiogpt.reranking import TOGETHER, phrase_weights
+from audiogpt.reranking import TOGETHER, phrase_weights, single_words
 from audiogpt.token_words import TokenWords
 from audiogpt.words import INSTRUMENTS, NEGATIONS, all_words, content_words, denied_words
 
@@ -68,7 +68,7 @@ class Guidance:
         self.word = torch.zeros(B, S, dtype=torch.long)
         self.gains = torch.zeros(B, W)
         self.allowed = torch.full((B, W), MANY)
-        self.once = torch.zeros(B, W, dtype=torch.bool)  # for one sentence alone
+        self.returns = torch.zeros(B, W)
         self.where = torch.full((B, W), EVERYWHERE)
         self.negation = torch.zeros(B, W, dtype=torch.bool)
         P = max(1, *(len(table.phrases) for table in tables))
@@ -82,7 +82,7 @@ class Guidance:
                 self.lengths[b, s], self.word[b, s] = len(ids), word
             self.gains[b, : len(table.gains)] = torch.tensor(table.gains)
             self.allowed[b, : len(table.allowed)] = torch.tensor(table.allowed)
-            self.once[b, : len(table.once)] = torch.tensor(table.once)
+            self.returns[b, : len(table.returns)] = torch.tensor(table.returns)
             self.where[b, : len(table.where)] = torch.tensor(table.where)
             if table.negation is not None:
                 self.negation[b, table.negation] = True
@@ -90,7 +90,7 @@ class Guidance:
                 self.phrases[b, p, members] = True
                 self.whole[b, p] = gain
         for name in (
-            *("spellings", "lengths", "word", "gains", "allowed", "once", "where", "negation"),
+            *("spellings", "lengths", "word", "gains", "allowed", "returns", "where", "negation"),
             *("phrases", "whole"),
         ):
             setattr(self, name, getattr(self, name).to(device))
@@ -242,8 +242,8 @@ class GuidanceState:
         whole = (last * guidance.whole[:, None, :, None]).sum(2)  # (B, K, T)
         gains[..., : whole.shape[-1]] += torch.where(self.described[..., None], whole, 0.0)
         again = self.in_sentence >= guidance.allowed[:, None]
-        again |= guidance.once[:, None] & self.said & (self.in_sentence == 0)
-        worth = gains - guidance.repeated * again  # (B, K, W)
+        retold = self.said & (self.in_sentence == 0)
+        worth = gains - guidance.repeated * again - guidance.returns[:, None] * retold  # (B, K, W)
         value = worth.gather(-1, guidance.word[:, None].expand_as(next_ids))
         lengths = guidance.lengths[:, None]
         first = torch.where(guidance.first >= 0, value, 0.0)
@@ -267,7 +267,7 @@ class _Item:
         self.word_of: list[int] = []
         self.gains: list[float] = []
         self.allowed: list[int] = []
-        self.once: list[bool] = []
+        self.returns: list[float] = []
         self.where: list[int] = []
         self.phrases: list[tuple[list[int], float]] = []  # places of a tag's words, and their gain
         self.negation: int | None = None  # the word that any negation is
@@ -277,16 +277,14 @@ class _Item:
         weights: dict[str, float] = {}
         forms: dict[str, set[str]] = {}
         times: Counter[str] = Counter()
-        single: set[str] = set()  # words of tags that have no other
         for tag, weight in tags:
             wanted = content_words(tag)
             times.update(wanted)
-            if len(wanted) == 1:
-                single |= wanted
             for surface in tag.lower().replace("-", " ").replace("/", " ").split():
                 for word in set(all_words(surface)) & wanted:
                     forms.setdefault(word, set()).update({surface.strip(".,;:()'\""), word})
                     weights[word] = max(weights.get(word, 0.0), weight)
+        single = single_words(tags)
         total = sum(weights.values())
         denied = denied_words(tag for tag, _ in tags)
         if denied:
@@ -301,8 +299,8 @@ class _Item:
                 self._add(words, spelled, gain, times[word], where=DENIED)
                 self._add(words, spelled, -decoding.invention, where=AFFIRMED)
             else:
-                once = word in single and times[word] == 1
-                self._add(words, spelled, gain, times[word], once=once)
+                returned = gain if word in single else 0.0
+                self._add(words, spelled, gain, times[word], returned=returned)
         phrases = phrase_weights(tags)
         weight_of_all = sum(phrases.values())
         for phrase, weight in phrases.items():
@@ -319,7 +317,7 @@ class _Item:
         gain: float,
         allowed: int = MANY,
         *,
-        once: bool = False,
+        returned: float = 0.0,
         where: int = EVERYWHERE,
     ) -> None:
         for ids in words.spellings(forms):
@@ -327,5 +325,5 @@ class _Item:
             self.word_of.append(len(self.gains))
         self.gains.append(gain)
         self.allowed.append(allowed)
-        self.once.append(once)
+        self.returns.append(returned)
         self.where.append(where)

@@ -4,9 +4,10 @@ The score of a hypothesis is its log-probability over length ** length_penalty, 
 times the share of the tags' content words that it uses (words count with their tags' weights) and
 half as much for the share of the longer tags that it tells whole, minus `invention` for each of its
 faults: instrument words that no tag names, words that a tag rules out ("no percussion"), content
-words that a sentence says again, and tags that another sentence tells again; plus `length` for as
-many words as expected, and plus `consensus` for likeness to draws. All 0 leave the beam's own
-order. `guidance` and `length` steer the search by the same score, as far as an unfinished text
+words that a sentence says again, and longer tags that another sentence tells again; tags of one
+word that another sentence tells again give back what they earned. Then plus `length` for as many
+words as expected, and plus `consensus` for likeness to draws. All 0 leave the beam's own order.
+`guidance` and `length` steer the search by the same score, as far as an unfinished text
 shows it.
 """
 
@@ -20,6 +21,7 @@ import numpy as np
 
 from audiogpt.request import Decoding
 from audiogpt.words import (
+    INSTRUMENTS,
     all_words,
     content_words,
     denied_words,
@@ -36,16 +38,47 @@ def coverage(text: str, tags: Sequence[tuple[str, float]]) -> float:
 
     Words that the tags rule out count where the text denies them, too.
     """
-    weights: dict[str, float] = {}
-    for tag, weight in tags:
-        for word in content_words(tag):
-            weights[word] = max(weights.get(word, 0.0), weight)
+    weights = word_weights(tags)
     said = set(all_words(text))
     if denied := _denied(tags):
         ruled_out, _ = _said_of(denied, text)
         said -= denied - ruled_out
     total = sum(weights.values())
     return sum(weight for word, weight in weights.items() if word in said) / total if total else 1.0
+
+
+def word_weights(tags: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """The content words of all tags, each with the greatest weight of the tags that have it."""
+    weights: dict[str, float] = {}
+    for tag, weight in tags:
+        for word in content_words(tag):
+            weights[word] = max(weights.get(word, 0.0), weight)
+    return weights
+
+
+def single_words(tags: Sequence[tuple[str, float]]) -> set[str]:
+    """The words of tags that have one content word, which no other tag has.
+
+    Without instruments, which people name again in further sentences twice as often as other things
+    (MusicCaps' training rows: 10 % against 5 %), and without what the tags rule out.
+    """
+    wanted = [content_words(tag) for tag, weight in tags if weight > 0]
+    times = Counter(word for words in wanted for word in words)
+    single = {word for words in wanted for word in words if len(words) == 1 and times[word] == 1}
+    return single - INSTRUMENTS - _denied(tags)
+
+
+def retold(text: str, tags: Sequence[tuple[str, float]]) -> float:
+    """Weighted share of the tags' content words that are single and told by a second sentence, and
+    as much again for each further one: "This techno track is loud. It has touches of techno."
+    """
+    weights, single = word_weights(tags), single_words(tags)
+    total = sum(weights.values())
+    if not total:
+        return 0.0
+    sentences = [set(all_words(sentence)) for sentence in _sentences(text)]
+    times = {word: sum(word in words for words in sentences) for word in single}
+    return sum(weights[word] * max(0, times[word] - 1) for word in sorted(single)) / total
 
 
 def together(text: str, tags: Sequence[tuple[str, float]]) -> float:
@@ -116,18 +149,16 @@ def repeated(text: str, tags: Sequence[tuple[str, float]] = ()) -> int:
 
 
 def told_again(text: str, tags: Sequence[tuple[str, float]]) -> int:
-    """Number of times that a sentence tells a tag that another has told: "The tempo is slow. It is
-    played at a slow tempo."
+    """Number of times that a sentence tells a tag of two content words or more that another has
+    told: "The tempo is slow. It is played at a slow tempo."
 
-    What several tags say may come as often as they do, and a word that the tags rule out is another
-    matter. Of tags of several words the search cannot see it coming: which tag a sentence tells
-    shows only at its end.
+    What several tags say may come as often as they do. The search cannot see it coming: which tag
+    a sentence tells shows only at its end.
     """
-    denied = _denied(tags)
     wanted = [content_words(tag) for tag, weight in tags if weight > 0]
     sentences = [content_words(sentence) for sentence in _sentences(text)]
     count = 0
-    for tag in {frozenset(words) for words in wanted if len(words) > 1 or words - denied}:
+    for tag in {frozenset(words) for words in wanted if len(words) > 1}:
         told, allowed = (sum(tag <= words for words in some) for some in (sentences, wanted))
         count += max(0, told - allowed)
     return count
@@ -147,7 +178,7 @@ def repeats_words(text: str, n: int) -> bool:
 def payment(text: str, tags: Sequence[tuple[str, float]], decoding: Decoding) -> float:
     """What a text is paid beyond its normalised log-probability."""
     faults = sum(count(text, tags) for count in (invented, contradicted, repeated, told_again))
-    used = coverage(text, tags) + TOGETHER * together(text, tags)
+    used = coverage(text, tags) - retold(text, tags) + TOGETHER * together(text, tags)
     return decoding.coverage * used - decoding.invention * faults
 
 

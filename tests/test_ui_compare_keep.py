@@ -86,7 +86,7 @@ def test_settings_are_named_as_their_fields_and_to_their_steps(page):
         part(page, f"decoding-{name}").press("Enter")
         wait_done(page)
     expect(page.locator(".why")).to_contain_text(
-        f"penalty (new instruments): {before:g} → {round(before + 0.005, 3):g}"
+        f"penalty (invented or said again): {before:g} → {round(before + 0.005, 3):g}"
     )
     expect(page.locator(".why")).to_contain_text("words aimed at: 0 → 30")
     part(page, "method").select_option("sample")
