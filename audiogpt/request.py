@@ -105,21 +105,23 @@ class Artist:
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
-    """How words are chosen. The defaults are the bundled model's; a checkpoint may bring its own.
+    """How words are chosen. A checkpoint may bring its own defaults, as the bundled one does.
 
     `beam` search scores a hypothesis by its sum of log-probabilities over length ** length_penalty
     (0: no normalisation); `sample` draws from the smallest set of tokens with probability top_p,
     at `temperature`. `no_repeat_ngram` forbids repeating n-grams of that many words,
     single words of a title, and naming an artist twice (0: allowed). With `max_words` hypotheses
     end with a sentence within so many words (0: no limit), and not before `min_words`.
-    Beams gain `coverage` times the share of the tags' words that they use, and half as much for the
-    share of the longer tags that a sentence tells whole; they lose `invention` for each instrument
-    that no tag names, each word that a tag rules out ("no drums") and each word or tag that is said
-    again (0: off). They gain up to `length` (0: off) for ending near the length that the checkpoint
-    expects, if it expects any, or four times that near `target_words` (0: as expected). Finished
-    ones gain `consensus` times their likeness to captions drawn at `temperature` and `top_p` (0:
-    off, as it takes longer; `audiogpt.consensus`). A checkpoint with controls is also told these
-    words, and that it shall use the share `target_coverage` of the tags' words (0: not asked).
+    Beams gain `coverage` times the share of the tags' words that they use (less that of the tags of
+    one word, for each sentence that tells one again), and half as much for the share of the longer
+    tags that a sentence tells whole; they lose `invention` for each instrument that no tag names,
+    each word that a tag rules out ("no drums") and each word of a sentence or longer tag that is
+    said again (0: off). They gain up to `length` (0: off) for ending near the length that the
+    checkpoint expects, if it expects any, or four times that near `target_words` (0: as expected).
+    Finished ones gain `consensus` times their likeness to captions drawn at `temperature` and
+    `top_p` (0: off, as it takes longer; `audiogpt.consensus`). A checkpoint with controls is also
+    told these words, and that it shall use the share `target_coverage` of the tags' words (0: not
+    asked).
     """
 
     method: str = "beam"

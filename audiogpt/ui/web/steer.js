@@ -161,8 +161,8 @@ const FIELDS = [
   ["length", "Bonus: that length", 0, 10, 0.05], ["length_penalty", "Length penalty", 0, 3, 0.1],
   ["no_repeat_ngram", "Never repeat n words", 0, 16, 1],
   ["target_coverage", "Tags\u2019 words to use (0: free)", 0, 1, 0.05],
-  ["coverage", "Bonus: tags\u2019 words", 0, 10, 0.05],
-  ["invention", "Penalty: new instruments", 0, 10, 0.005],
+  ["coverage", "Bonus: tags\u2019 words", 0, 10, 0.01],
+  ["invention", "Penalty: invented or said again", 0, 10, 0.005],
   ["consensus", "Bonus: consensus (slower)", 0, 10, 0.5],
   ["temperature", "Temperature", 0.05, 5, 0.05], ["top_p", "Top p", 0.01, 1, 0.01],
 ];
