@@ -28,18 +28,22 @@ def caption_an_example(page: Page, url: str, name: str, artists: tuple[str, ...]
     page.wait_for_function(REST)
 
 
-def take(page: Page, url: str) -> None:
+def take_page(page: Page, url: str) -> None:
     caption_an_example(page, url, "piano waltz", ("Ada", "The Tape Deck Hearts"))
     page.locator("[data-id=description] button.word").nth(3).click()
     page.mouse.move(0, 0)
     page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(2000)  # the marks of changed words fade
     page.screenshot(path=FOLDER / "page.png", clip={"x": 0, "y": 0, "width": 1360, "height": 1180})
+
+
+def take_compare(page: Page, url: str) -> None:
     caption_an_example(page, url, "bossa flute", ())
     page.locator("[data-id=pin]").click()
     page.get_by_role("button", name="Without audio").click()
     page.wait_for_function(REST)
     page.mouse.move(0, 0)
+    page.wait_for_timeout(2000)
     page.locator(".why").screenshot(path=FOLDER / "compare.png")
 
 
@@ -53,7 +57,9 @@ def main() -> None:
         browser = driver.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        take(browser.new_page(viewport={"width": 1360, "height": 1180}), url)
+        take_page(browser.new_page(viewport={"width": 1360, "height": 1180}), url)
+        # So high that nothing scrolls: the caption stays in view and would lie over the rest.
+        take_compare(browser.new_page(viewport={"width": 1360, "height": 2400}), url)
         browser.close()
     demo.close(verbose=False)
 
