@@ -62,8 +62,7 @@ trap - EXIT
   --lr 1e-3 --weight_decay 0 --warmup 20 --dropout 0 --label_smoothing 0 --average_decay 0.95 \
   --select loss --evaluate_every 600 --save_every 600 --seed 5 --threads 2 --resume
 "$PYTHON" -m audiogpt check-behaviour --checkpoint "$WORK/small/model" \
-  --musiccaps "$DATA/musiccaps.csv" --incompetech "$DATA/incompetech" \
-  --embeddings "$WORK/embeddings" --threads 1 >"$WORK/behaviour.txt" &
+  --musiccaps "$DATA/musiccaps.csv" "${CLIPS[@]}" --threads 1 >"$WORK/behaviour.txt" &
 behaviour=$!
 trap 'kill "$behaviour" 2>/dev/null || true' EXIT
 "$PYTHON" -m audiogpt evaluate --checkpoint "$WORK/small/model" --dataset musiccaps \

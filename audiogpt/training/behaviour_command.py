@@ -6,6 +6,8 @@ import argparse
 import random
 from pathlib import Path
 
+ONE_OF = 4  # held-out grooves is listened to: ranking takes the square of their number
+
 
 def add_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `check-behaviour`."""
@@ -15,6 +17,7 @@ def add_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument("--checkpoint", default="audiogpt-small", help="folder, name or hub id")
     parser.add_argument("--musiccaps", type=Path, required=True, help="MusicCaps' CSV")
     parser.add_argument("--incompetech", type=Path, help="folder with tracks.jsonl and audio/")
+    parser.add_argument("--grooves", type=Path, help="folder of scripts/render_grooves.py")
     parser.add_argument("--embeddings", type=Path, help="folder of prepare-data, to save time")
     parser.add_argument("--requests", type=int, default=1000, help="random requests with artists")
     parser.add_argument("--beams", type=int, help="beams (default: the checkpoint's decoding)")
@@ -29,6 +32,7 @@ def _check(options: argparse.Namespace) -> int:
     from audiogpt.request import Decoding
     from audiogpt.training import behaviour
     from audiogpt.training.embeddings import embed_clips, load_embeddings
+    from audiogpt.training.grooves import read_grooves
     from audiogpt.training.incompetech import read_incompetech
     from audiogpt.training.musiccaps import read_musiccaps
 
@@ -48,16 +52,22 @@ def _check(options: argparse.Namespace) -> int:
     decoding = Decoding(**settings)
     train = read_musiccaps(options.musiccaps, "train")
     held = read_musiccaps(options.musiccaps, "validation")
+    held_out = []  # pairs, where their clips lie, the file of their embeddings, and their texts
     if options.incompetech:
         pairs = read_incompetech(options.incompetech, "test")
+        texts = {"the composer's": False, "composed from facts": True}
+        held_out.append((pairs, options.incompetech / "audio", "incompetech.npz", texts))
+    if options.grooves:
+        pairs = read_grooves(options.grooves, "test")[::ONE_OF]
+        held_out.append((pairs, options.grooves, "grooves.npz", {"composed, of grooves": True}))
+    for pairs, folder, file, texts in held_out:
         width, clips = model.config.branch("audio").width, [c for p in pairs for c in p.audio]
         if options.embeddings:
-            path = options.embeddings / "incompetech.npz"
-            embeddings = load_embeddings(path, width=width, clips=clips)
+            embeddings = load_embeddings(options.embeddings / file, width=width, clips=clips)
         else:
-            files = (options.incompetech / "audio" / clip for clip in clips)
+            files = (folder / clip for clip in clips)
             embeddings = embed_clips(files, name=model.config.audio_embedding)
-        for facts in (False, True):
+        for name, facts in texts.items():
             heard = behaviour.audio_matters(
                 model,
                 tokenizer,
@@ -67,9 +77,8 @@ def _check(options: argparse.Namespace) -> int:
                 lengths=lengths,
                 facts=facts,
             )
-            texts = "composed from facts" if facts else "the composer's"
             print(
-                f"Audio matters ({heard.clips} clips, {heard.descriptions} descriptions, {texts}): "
+                f"Audio matters ({heard.clips} clips, {heard.descriptions} descriptions, {name}): "
                 f"mean reciprocal rank {heard.mrr:.3f} by log-probability per token and "
                 f"{heard.mrr_gain:.3f} by its gain over no audio, chance {heard.chance:.3f}; facts "
                 f"named {heard.overlap:.1f} %, by other clips' captions "
