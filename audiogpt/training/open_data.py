@@ -18,6 +18,7 @@ from audiogpt.config import AudioGPTConfig, BranchConfig
 from audiogpt.length import LengthModel
 from audiogpt.model import AudioGPT
 from audiogpt.tokenizer import CaptionTokenizer
+from audiogpt.training.audio_start import begin_audio
 from audiogpt.training.averaging import WeightAverage
 from audiogpt.training.claims import claim, identity
 from audiogpt.training.collate import Collator
@@ -29,7 +30,7 @@ from audiogpt.training.losses import CaptioningLoss
 from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.options import LanguageTeacherOptions, OpenDataOptions, PolishOptions
 from audiogpt.training.pairs import Pair
-from audiogpt.training.sources import Sources, read_sources
+from audiogpt.training.sources import CLIPS, Sources, read_sources
 from audiogpt.training.teachers import (
     Teachers,
     adopt,
@@ -84,7 +85,7 @@ def train_open_data(options: OpenDataOptions) -> Path:
         heard=load_heard(options.embeddings / "heard.json") if options.embeddings else None,
         seed=options.seed,
         tags_only=options.tags_only,
-        always_artists=options.only == "artists",
+        only=options.only,
     )
     width = WIDTHS[options.audio_embedding]
     embeddings = {} if options.tags_only else read_embeddings(options, sources, width=width)
@@ -97,6 +98,10 @@ def train_open_data(options: OpenDataOptions) -> Path:
         adopt(model, from_pretrained(options.start))
     if options.only:
         freeze_all_but(model, options.only)
+    if options.audio_probe:
+        clips = [pair for name in CLIPS for pair in sources.pairs.get(name, ())]
+        begin_audio(model, tokenizer, clips, embeddings)
+        model.get_submodule("branches.audio.fc").requires_grad_(False)
     average = WeightAverage(model, decay=options.average_decay)
     lengths = _lengths(sources, options)
     arguments = step_arguments(

@@ -23,6 +23,7 @@ class OpenDataOptions:
     start: Path | None = None  # checkpoint to go on from: its weights and vocabulary
     start_share: float = 0.0  # of its weights in the result, against those that were trained
     only: str | None = None  # branch that learns alone, all else as in --start
+    audio_probe: bool = False  # it is audio, and begins as a linear guess of the tags
     vocabulary_of: Path | None = None  # checkpoint whose vocabulary is used
     teachers: tuple[Path, ...] = ()  # checkpoints to learn from, of the same vocabulary
     language_teacher: Path | None = None  # language model to learn captions from, as well
@@ -59,6 +60,8 @@ class OpenDataOptions:
             raise ValueError("start_share is a share in [0, 1) of the weights of --start.")
         if self.only and (self.start is None or self.weight_decay):
             raise ValueError("--only needs --start, and --weight_decay 0 so that the rest stays.")
+        if self.audio_probe and self.only != "audio":
+            raise ValueError("--audio_probe needs --only audio: all else has to know tags before.")
         if self.tags_only and self.contrast:
             raise ValueError(
                 "--contrast tells sounds apart, which --tags_only leaves out: drop one."

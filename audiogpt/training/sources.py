@@ -27,6 +27,8 @@ MIXTURE = {
 }
 """How often each source is drawn, relative to the others that are given."""
 
+ALONE = {"clips": 0.35, "grooves": 0.65}  # where the audio branch learns alone
+CLIPS = ("clips", "grooves")  # sources that have sound
 TAGS_ONLY = ("musiccaps", "recombined", "composed", "notes")  # sources that need no other branch
 SWAPPED = 0.4  # of the draws of captions have words exchanged
 RANDOM_LISTS = 6000
@@ -74,10 +76,11 @@ def read_sources(
     heard: Mapping[str, Sequence[tuple[str, float]]] | None = None,
     seed: int = 0,
     tags_only: bool = False,
-    always_artists: bool = False,
+    only: str | None = None,
 ) -> Sources:
     """Read the training splits. `incompetech` and `grooves` are folders, and may be absent;
     `heard` are the tagger's tags by clip; `tags_only` leaves out all that needs other branches.
+    Where audio learns alone (`only`) there are clips alone, where artists do all views have some.
 
     Raises ValueError where there are no captions."""
     captions = read_musiccaps(musiccaps, "train")
@@ -96,12 +99,14 @@ def read_sources(
         pairs["grooves"] = _with_heard(read_grooves(grooves, "train"), heard)
     pairs["composed"] = _composed(captions, pairs, random.Random(seed))
     mixture = {name: share for name, share in MIXTURE.items() if not tags_only or name in TAGS_ONLY}
+    if only == "audio":
+        mixture = ALONE
     swaps = Swaps.of(captions)
     return Sources(
         pairs=pairs,
         mixture=mixture,
-        artists=not tags_only,
-        always_artists=always_artists,
+        artists=not tags_only and only != "audio",
+        always_artists=only == "artists",
         swaps=swaps,
     )
 

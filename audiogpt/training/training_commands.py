@@ -39,6 +39,7 @@ HELP = {
     "language teacher is asked about",
     "tags_weight": "weight of the tags' tokens in the loss, those of captions having 1",
     "only": "branch that learns alone, all else as in --start",
+    "audio_probe": "begin the audio branch as a linear guess of the tags (with --only audio)",
     "contrast": "weight of telling each sound from another by the caption",
     "audio_embedding": "embedding of the clips (prepare-data takes the same)",
     "tau": "threshold of the SRAU gates",
