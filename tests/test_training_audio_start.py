@@ -78,12 +78,14 @@ def test_unheard_sounds_are_read_like_their_tags(tiny_checkpoint) -> None:
     assert torch.equal(model(tokens, model.encode(given)), before(tokens, before.encode(given)))
 
 
-def test_a_beginning_needs_clips_with_facts_and_audio_alone(tiny_checkpoint) -> None:
+def test_a_beginning_needs_clips_with_facts_and_audio_alone(tiny_checkpoint, tmp_path) -> None:
     tokenizer = CaptionTokenizer.from_folder(tiny_checkpoint)
     _, sounds = clips(1, 2)
     for useless in ([], [Pair(key="x", source="notes", sentences=("A song.",), tags=("a",))]):
         with pytest.raises(ValueError, match="clips with facts"):
             begin_audio(tiny_model(tiny_config()), tokenizer, useless, sounds)
+    with pytest.raises(ValueError, match="--only audio needs clips"):
+        read_sources(musiccaps=write_musiccaps(tmp_path / "caps.csv"), only="audio")
     for only in (None, "artists"):
         with pytest.raises(ValueError, match="--only audio"):
             OpenDataOptions(

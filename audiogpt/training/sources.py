@@ -82,7 +82,7 @@ def read_sources(
     `heard` are the tagger's tags by clip; `tags_only` leaves out all that needs other branches.
     Where audio learns alone (`only`) there are clips alone, where artists do all views have some.
 
-    Raises ValueError where there are no captions."""
+    Raises ValueError where there are no captions, and without clips for audio alone."""
     captions = read_musiccaps(musiccaps, "train")
     if not captions:
         raise ValueError(
@@ -100,6 +100,8 @@ def read_sources(
     pairs["composed"] = _composed(captions, pairs, random.Random(seed))
     mixture = {name: share for name, share in MIXTURE.items() if not tags_only or name in TAGS_ONLY}
     if only == "audio":
+        if not any(pairs.get(name) for name in CLIPS):
+            raise ValueError("--only audio needs clips: give --incompetech, --grooves or both.")
         mixture = ALONE
     swaps = Swaps.of(captions)
     return Sources(
