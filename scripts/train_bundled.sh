@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes checkpoints/audiogpt-small from its vocabulary and a small pretrained language model: renders
 # grooves, embeds the clips, trains a captioner that reads tags alone and, beside it, the language
-# model on the same captions; lets the one learn from the other, then from audio and artists, in about
-# two hours on two cores; then evaluates.
+# model on the same captions; lets the one learn from the other, then from audio and artists, in two to
+# two and a half hours on two cores; then evaluates.
 #   scripts/train_bundled.sh DATA WORK
 # DATA holds musiccaps.csv and incompetech/ (tracks.jsonl, catalogue.jsonl, audio/); WORK is a folder
 # for clips, embeddings and runs. Needs: pip install -r requirements-dev.txt; apt-get install mma
