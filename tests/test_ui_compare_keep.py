@@ -17,6 +17,7 @@ from ui_browser import (
     caption_of,
     open_page,
     part,
+    reload,
     screenshot,
     set_slider,
     try_example,
@@ -254,20 +255,6 @@ def test_a_damaged_link_starts_afresh_with_a_sentence(page):
     other = open_page(suffix="#s=AAAA")
     expect(part(other, "error")).to_contain_text("could not be read")
     other.context.close()
-
-
-def reload(page, address: str | None = None) -> None:
-    """The page left and loaded anew, at the same address or at another one."""
-    before = len(page.problems)
-    # What was being asked is cut off here, which gradio's client reports from the page that goes.
-    if address:
-        page.goto("about:blank", wait_until="commit")
-    else:
-        page.reload(wait_until="commit")
-    del page.problems[before:]
-    if address:
-        page.goto(address)
-    page.wait_for_selector(".agpt[data-ready=yes]")
 
 
 def test_a_page_loaded_anew_holds_what_it_held(page):

@@ -107,6 +107,20 @@ def page(request: pytest.FixtureRequest) -> Iterator[Page]:
     assert not problems, f"the page reported: {problems}"
 
 
+def reload(page: Page, address: str | None = None) -> None:
+    """The page left and loaded anew, at the same address or at another one."""
+    before = len(page.problems)  # type: ignore[attr-defined]
+    # What was being asked is cut off here, which gradio's client reports from the page that goes.
+    if address:
+        page.goto("about:blank", wait_until="commit")
+    else:
+        page.reload(wait_until="commit")
+    del page.problems[before:]  # type: ignore[attr-defined]
+    if address:
+        page.goto(address)
+    page.wait_for_selector(".agpt[data-ready=yes]")
+
+
 def part(page: Page, name: str):
     return page.locator(f'[data-id="{name}"]')
 
