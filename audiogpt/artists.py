@@ -86,6 +86,9 @@ def artist_token(rank: int) -> str:
     return f"artist{rank}"
 
 
+TOKENS = tuple(map(artist_token, range(N_SHARES)))  # in the place of names, where none may matter
+
+
 def mask_artists(caption: str, names: Sequence[str]) -> str:
     """Replace artist names in a training caption by their tokens.
 

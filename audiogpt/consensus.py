@@ -22,7 +22,7 @@ from torch import Tensor
 from audiogpt.asking import Asking
 from audiogpt.context import Context
 from audiogpt.decoding import Hypotheses, Steering, decode
-from audiogpt.model import AudioGPT
+from audiogpt.model import AudioGPT, log_softmax
 from audiogpt.request import Decoding
 from audiogpt.words import all_words
 
@@ -121,7 +121,7 @@ def log_probabilities(model: AudioGPT, context: Context, found: Hypotheses) -> T
     rows = []
     for tokens in found.tokens.unbind(1):  # (B, T), one hypothesis of each item at a time
         inputs = torch.cat([torch.full_like(tokens[:, :1], bos), tokens[:, :-1]], 1)
-        log_p = model(inputs, context).log_softmax(-1)
+        log_p = log_softmax(model(inputs, context))
         rows.append(log_p.gather(-1, tokens[..., None])[..., 0])
     ends = (found.tokens == eos).long()
     return torch.where(ends.cumsum(-1) - ends > 0, 0.0, torch.stack(rows, 1))

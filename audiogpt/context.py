@@ -76,7 +76,7 @@ class Context:
             keys=tuple(k.expand(-1, C, -1, -1, -1) for k in self.keys),
             values=tuple(v.expand(-1, C, -1, -1, -1) for v in self.values),
             bias=self.bias.expand(-1, C, -1, -1, -1),
-            present=self.present * coalitions.T[:, :, None, None],
+            present=self.present * coalitions.T[:, :, None, None].to(self.present),
             strengths=self.strengths.expand(-1, C, -1, -1),
             controls=None if self.controls is None else self.controls.expand(C, -1),
         )

@@ -72,9 +72,11 @@ def steer(
     """What the settings ask for, given the tags of each item and what lengths gain (`length`)."""
     guided = any(wants_guidance(decoding, some) for some in tags)
     aimed = any(some is not None for some in gains)
+    # By the settings, not by the tags: an item must not depend on those beside it.
+    asked = decoding.counts_words or decoding.coverage or decoding.invention
     return Steering(
         forbidden=forbidden,
-        words=words if guided or aimed or decoding.counts_words else None,
+        words=words if asked or aimed else None,
         guidance=Guidance(words, tags, decoding, device=device) if guided else None,
         length=LengthTerm(gains, device=device) if aimed else None,
     )
@@ -105,7 +107,7 @@ def decode(
         eos,
         None if decoding.method == "sample" else InTime(context.batch),
         steering.length is not None,
-        decoding.method == "beam" and steering.guidance is not None,
+        steering.guidance.paid if decoding.method == "beam" and steering.guidance else (),
     )
     steps = run(model, context, decoding, seeds, eos, limits, steering)
     while True:

@@ -8,7 +8,8 @@ for each time a sentence says a tag's word again. What a tag rules out is paid f
 in the same sentence alone, and a tag of one word gives back what it earned with each further
 sentence that tells it. `reranking` computes the same score exactly, from the text; here it steers
 the search token by token: a word of several tokens is paid for piece by piece, and what was
-paid is taken back when it turns out otherwise. Log-probabilities are means over the tokens so far,
+paid is taken back when it turns out otherwise. Beyond that score, a title is charged for what it
+invents while it is written. Log-probabilities are means over the tokens so far,
 so the payments weigh little in the first words, and more the nearer the end comes. Nothing is paid
 for a token that the model itself finds absurd at its place (`PLAUSIBLE`).
 """
@@ -58,6 +59,7 @@ class Guidance:
         device: torch.device | str = "cpu",
     ) -> None:
         self.words, self.repeated = words, float(decoding.invention)
+        self.paid = [wants_guidance(decoding, tags) for tags in items]
         tables = [_Item(words, tags, decoding) for tags in items]
         B = len(items)
         S = max(1, *(len(table.spellings) for table in tables))
@@ -219,7 +221,7 @@ class GuidanceState:
             told=told | new_told,
             new_told=new_told,
             fresh=whole.amax(-1).clamp(min=0) + whole.amin(-1).clamp(max=0),
-            credit=torch.where((whole > 0).any(-1), 0.0, begun),
+            credit=(begun - whole.amax(-1).clamp(min=0)).clamp(min=0),
             described=described,
             total=self.total + payments,
         )
@@ -281,7 +283,7 @@ class _Item:
             wanted = content_words(tag)
             times.update(wanted)
             for surface in tag.lower().replace("-", " ").replace("/", " ").split():
-                for word in set(all_words(surface)) & wanted:
+                for word in sorted(wanted.intersection(all_words(surface))):
                     forms.setdefault(word, set()).update({surface.strip(".,;:()'\""), word})
                     weights[word] = max(weights.get(word, 0.0), weight)
         single = single_words(tags)
@@ -289,7 +291,7 @@ class _Item:
         denied = denied_words(tag for tag, _ in tags)
         if denied:
             self.negation = 0
-            self._add(words, sorted(NEGATIONS), 0.0)
+            self._add(words, sorted(NEGATIONS | {"lacks"}), 0.0)  # which folds into "lack"
         columns: dict[str, int] = {}
         for word, weight in weights.items():
             columns[word] = len(self.gains)

@@ -183,7 +183,7 @@ class CrossAttention(nn.Module):
         return k, v
 
     def forward(self, x: Tensor, context: Context, layer: int) -> tuple[Tensor, Tensor]:
-        """(N, T, D) -> c (M, N, T, D) and weights (M, B, H, K * T, R); 0 for empty branches."""
+        """(N, T, D) -> c (M, N, T, D), 0 for empty branches, and weights (M, B, H, K * T, R)."""
         N, T, D = x.shape
         M, B = len(context.keys[layer]), context.batch
         q = self.heads(self.q_proj(x.view(1, N * T, D)), B)  # beams stand side by side as queries
@@ -240,7 +240,8 @@ class Block(nn.Module):
         mixed = language + branches.sum(0)
         y = mixed + self.drop(self.mlp(self.ln_2(mixed)))
         if records is not None:
-            attention = weights.mean(2).view(*c.shape[:-1], -1)
+            # A branch without rows attends to nothing: its softmax had to run over something.
+            attention = (weights.mean(2) * context.present).view(*c.shape[:-1], -1)
             parts = torch.cat([language[None], branches])
             records.append(BlockRecord(alpha, gate, attention, parts, mixed, y))
         return y

@@ -109,8 +109,8 @@ class Limits:
     `in_time` is for hypotheses that compete, those of a beam search; others are never given up.
     It remembers where there is a limit of words, or the search is `aimed` at a length. A text
     that had best go on with what its item lacks, as a second artist ("mostly by Ada, with a little
-    of"), gives way to others. Where the search is `paid` for words, what it says of artists is kept
-    free of them.
+    of"), gives way to others. Of items whose search is `paid` for words (bool (B,), or nothing for
+    none) what is said of artists is kept free of them.
     """
 
     banned: Tensor | None
@@ -119,7 +119,7 @@ class Limits:
     eos: int
     in_time: InTime | None = None
     aimed: bool = False
-    paid: bool = False
+    paid: Sequence[bool] = ()
 
     def forbid(self, log_p: Tensor, tokens: Tensor, finished: Tensor) -> list[Said | None]:
         """Set log_p (N, V) to -inf where a token may not follow `tokens` (N, T).
@@ -133,8 +133,10 @@ class Limits:
             log_p.view(items, -1, vocabulary).masked_fill_(self.banned[:, None], -torch.inf)
         if self.words is not None:
             said = self._forbid_words(self.words, log_p, tokens, finished)
-            if self.paid and self._has_artists(self.words):
-                _keep_to_names(self.words, log_p, tokens, finished)
+            if any(self.paid) and self._has_artists(self.words):
+                paid = torch.tensor(self.paid, device=log_p.device)
+                free = ~paid.repeat_interleave(len(log_p) // len(paid))
+                _keep_to_names(self.words, log_p, tokens, finished | free)
             return said
         n = self.decoding.no_repeat_ngram
         if n and tokens.shape[1] >= n:
@@ -169,8 +171,10 @@ class Limits:
             if text.spaced < decoding.min_words:
                 log_p[row, self.eos] = -torch.inf
             # A beam that is full before its fewest words gives way to others; a draw has to go on.
-            if text.full(decoding.max_words) and not (
-                self.in_time is None and text.spaced < decoding.min_words
+            if (
+                text.full(decoding.max_words)
+                and not text.title
+                and not (self.in_time is None and text.spaced < decoding.min_words)
             ):
                 end = log_p[row, self.eos].clone()
                 log_p[row] = -torch.inf
@@ -220,7 +224,9 @@ class Limits:
             return
         beams = scores.shape[1]
         for row, text in enumerate(said):
-            if text is None or not text.ended or (longest and text.spaced > longest):
+            if text is None or text.title or not text.ended:
+                continue
+            if longest and text.spaced > longest:
                 continue
             item, beam = divmod(row, beams)
             end = torch.tensor([self.eos], device=tokens.device)
@@ -232,20 +238,20 @@ class Limits:
             )
 
 
-def _keep_to_names(words: TokenWords, log_p: Tensor, tokens: Tensor, finished: Tensor) -> None:
+def _keep_to_names(words: TokenWords, log_p: Tensor, tokens: Tensor, exempt: Tensor) -> None:
     """Set log_p (N, V) to -inf where an artist may well be due, for all but artists, and in a
-    sentence that has named one, for what the model finds unlikely.
+    sentence that has named one, for what the model finds unlikely; not where `exempt` (N,).
 
     What pays for the tags' words must have no part in what is said of people ("mostly by Ada, with
     a little of strings").
     """
     artists = list(words.artists)
     names = log_p[:, artists]
-    due = (names.logsumexp(-1) > DUE) & ~finished
+    due = (names.logsumexp(-1) > DUE) & ~exempt
     log_p.masked_fill_(due[:, None], -torch.inf)
     log_p[:, artists] = names
     for row, ids in enumerate(tokens.tolist()):
         sentence = itertools.takewhile(lambda token: token not in words.ends, reversed(ids))
-        if not words.artists.keys().isdisjoint(sentence) and not finished[row]:
+        if not words.artists.keys().isdisjoint(sentence) and not exempt[row]:
             unlikely = log_p[row] < log_p[row].max() + UNLIKELY
             log_p[row].masked_fill_(unlikely, -torch.inf)

@@ -118,15 +118,16 @@ class AudioGPT(nn.Module):
 
     def reset_parameters(self) -> None:
         """GPT-2's initialisation; SRAU starts with alpha about 0.73, so that the text leads."""
-        for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
-                nn.init.constant_(parameter, 1.0 if ".srau." in name else 0.0)
-            elif "ln_" in name or "layer_norm" in name:
-                nn.init.ones_(parameter)
-            else:
-                residual = name.endswith("c_proj.weight")
-                scale = 1 / math.sqrt(2 * self.config.n_layer) if residual else 1.0
-                nn.init.normal_(parameter, std=0.02 * scale)
+        for place, module in self.named_modules():
+            kind = place.rpartition(".")[2]  # branches may be called anything
+            for name, parameter in module.named_parameters(recurse=False):
+                if name == "bias":
+                    nn.init.constant_(parameter, 1.0 if kind == "srau" else 0.0)
+                elif isinstance(module, nn.LayerNorm):
+                    nn.init.ones_(parameter)
+                else:
+                    scale = 1 / math.sqrt(2 * self.config.n_layer) if kind == "c_proj" else 1.0
+                    nn.init.normal_(parameter, std=0.02 * scale)
 
     def text_rows(self, rows: TextRows, *, ordered: bool = False) -> FeatureRows:
         """[token embedding ; mean of the phrase's ; one-hot position ; place, where `ordered`]:

@@ -185,7 +185,7 @@ class Captioner:
         ):
             if not state.done:
                 ids = state.ids(0, 0, self.config.eos_token_id)
-                caption = self._read(ids, inputs)
+                caption = self._read(ids, inputs.artist_names)
                 partial = Partial(
                     title=caption.title, description=caption.description, tokens=len(ids)
                 )
@@ -322,11 +322,11 @@ class Captioner:
         named = len(inputs.artist_names) if inputs.hears("artists") else 0
         return [token for token, rank in self.tokenizer.artist_ids.items() if rank >= named]
 
-    def _read(self, ids: Sequence[int], inputs: Inputs) -> Caption:
+    def _read(self, ids: Sequence[int], names: Sequence[str]) -> Caption:
         return read_caption(
             self.tokenizer,
             ids,
-            artists=inputs.artist_names,
+            artists=names,
             text_format=self.config.text_format,
             formatting=self.config.formatting,
             exact=False,
@@ -343,7 +343,7 @@ class Captioner:
         timings: dict[str, float],
     ) -> CaptionResult:
         ranked = ranked_captions(
-            state, item, lambda ids: self._read(ids, inputs), self.config, asking, draws
+            state, item, self._read, inputs.artist_names, self.config, asking, draws
         )
         best, caption = ranked[0]
         warnings = caption_warnings(caption, best.tokens, self.config, asking.decoding)

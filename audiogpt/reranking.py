@@ -48,10 +48,13 @@ def coverage(text: str, tags: Sequence[tuple[str, float]]) -> float:
 
 
 def word_weights(tags: Sequence[tuple[str, float]]) -> dict[str, float]:
-    """The content words of all tags, each with the greatest weight of the tags that have it."""
+    """The content words of all tags, each with the greatest weight of the tags that have it.
+
+    In the order of the tags, so that sums over them are the same in every process.
+    """
     weights: dict[str, float] = {}
     for tag, weight in tags:
-        for word in content_words(tag):
+        for word in sorted(content_words(tag)):
             weights[word] = max(weights.get(word, 0.0), weight)
     return weights
 

@@ -10,6 +10,7 @@ from importlib import metadata
 import numpy as np
 
 from audiogpt import __version__
+from audiogpt.artists import TOKENS
 from audiogpt.asking import Asking
 from audiogpt.captions import Caption, counted_parts, counted_text
 from audiogpt.config import AudioGPTConfig
@@ -25,15 +26,18 @@ from audiogpt.trace import Trace
 def ranked_captions(
     state: Hypotheses,
     item: int,
-    read: Callable[[Sequence[int]], Caption],
+    read: Callable[[Sequence[int], Sequence[str]], Caption],
+    names: Sequence[str],
     config: AudioGPTConfig,
     asking: Asking,
     draws: Sequence[Hypotheses],
 ) -> list[tuple[Alternative, Caption]]:
     """The `n_best` hypotheses of one item, best first.
 
-    `read` makes a caption of token ids; `asking` and `draws` (`audiogpt.consensus`) are those of
-    its batch. Raises ValueError where the search has found nothing.
+    `read` makes a caption of token ids and artists' names; `asking` and `draws`
+    (`audiogpt.consensus`) are those of its batch. Texts are ranked with the artists' tokens, each of
+    which the search counts as a word: no name ("Bass Drum of Death") decides which caption is best.
+    Raises ValueError where the search has found nothing.
     """
     decoding, gains, tags = asking.decoding, asking.gains[item], asking.audible[item]["tags"]
     eos = config.eos_token_id
@@ -47,18 +51,19 @@ def ranked_captions(
             "for fewer (min_words)."
         )
 
-    def counted(caption: Caption) -> str:
+    def counted(ids: Sequence[int]) -> str:
+        caption = read(ids, TOKENS)
         return counted_text(caption.title, caption.description, config.formatting)
 
-    captions = [read(ids) for ids in found]
+    captions = [read(ids, names) for ids in found]
     sums = [state.log_probabilities[item, kept[ids]].sum().item() for ids in found]
     scores = [state.scores[item, kept[ids]].item() for ids in found]
     order = list(range(len(found)))
     if gains is not None or draws or wants_guidance(decoding, tags):
-        texts = [counted(caption) for caption in captions]
+        texts = [counted(ids) for ids in found]
         agreements = None
         if draws:
-            others = drawn_texts(draws, item, eos, lambda ids: counted(read(ids)))
+            others = drawn_texts(draws, item, eos, counted)
             agreements = agreement(texts, others)
         lengths = [len(ids) for ids in found]
         order, scores = rerank(texts, sums, lengths, tags, decoding, gains, agreements)

@@ -26,10 +26,11 @@ FUNCTION_WORDS = word_set(
 )
 WEAK_WORDS = word_set("song music sound low high medium very")
 NEGATIONS = word_set(
-    """no not non without never neither nor none lack lacking absence absent devoid
+    """no not without never neither nor none lack lacking absence absent devoid
     isn't aren't wasn't doesn't don't"""
 )
-"""Words that deny what follows them in a tag or a sentence."""
+"""Words that deny what follows them in a tag or a sentence. What "non" denies is the next word alone,
+which makes another word of it ("non-stop"), so it is none of them."""
 
 INSTRUMENTS = word_set(
     "guitar piano bass drum violin cello viola trumpet trombone saxophone flute clarinet oboe "
@@ -92,7 +93,7 @@ def denied_words(tags: Iterable[str]) -> set[str]:
         wanted = content_words(tag)
         denied |= ruled_out & wanted
         given |= affirmed & wanted
-    return denied - given
+    return denied - given - NEGATIONS
 
 
 def split_by_denial(sentence: str) -> tuple[set[str], set[str]]:

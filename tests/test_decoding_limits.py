@@ -150,7 +150,7 @@ def test_where_an_artist_is_due_nothing_else_comes() -> None:
         banned = torch.zeros(1, TOKENIZER.vocab_size, dtype=torch.bool)
         banned[0, artists[2:]] = True
         tokens = torch.tensor([TOKENIZER.encode("<description> It is mostly by")])
-        limits = Limits(banned, Decoding(min_words=0), WORDS, EOS, InTime(1), paid=paid)
+        limits = Limits(banned, Decoding(min_words=0), WORDS, EOS, InTime(1), paid=(paid,))
         limits.forbid(log_p, tokens, torch.zeros(1, dtype=torch.bool))
         return log_p[0].isfinite().nonzero()[:, 0].tolist()
 
@@ -168,6 +168,21 @@ def test_one_artist_is_not_called_one_of_several(tags) -> None:
     said = captioner.caption(request, trace=False).description
     assert "Ada" in said
     assert not re.search("mostly|dominates|stands at|above all|equal|even mix", said)
+
+
+def test_a_mark_in_the_title_ends_no_caption() -> None:
+    said = WORDS.read(TOKENIZER.encode("<title> What Is Up?"))
+    assert said.title and said.ended
+    tokens = torch.tensor([TOKENIZER.encode("<title> What Is Up?")])
+    for in_time in (None, InTime(1)):
+        limits = Limits(None, Decoding(max_words=8, min_words=0), WORDS, EOS, in_time)
+        log_p = torch.zeros(1, TOKENIZER.vocab_size).log_softmax(-1)
+        said_now = limits.forbid(log_p, tokens, torch.zeros(1, dtype=torch.bool))
+        assert log_p[0, TOKENIZER.token_id("<description>")].isfinite()
+        limits.remember(
+            said_now, torch.zeros(1, 1), torch.zeros(1, 1), tokens[None], torch.zeros(1, 1, 1)
+        )
+        assert in_time is None or in_time.tokens == [None]
 
 
 def test_a_draw_that_is_full_before_its_fewest_words_goes_on() -> None:

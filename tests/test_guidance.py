@@ -73,6 +73,7 @@ VOCABULARY = [
     "percussion",
     "percussive",
     "no",
+    "lacks",
     "noisy",
     "without",
     "isn't",
@@ -117,6 +118,7 @@ def test_what_the_search_pays_is_the_score_of_the_text(sentences) -> None:
         ("Piano and piano.", -2.0),
         ("There is no percussion.", 1.0),
         ("A voice.", -2.0),
+        ("The song lacks percussion.", 1.0),
         ("A voice without percussion. Then percussion.", -2.0 + 1.0 - 2.0),
         ("A noisy voice. A noise, no voice.", -2.0 + 1.0),
         ("A vibrant song. It is vibrant. Vibrant.", 0.7 - 2 * 0.7),
@@ -125,6 +127,12 @@ def test_what_the_search_pays_is_the_score_of_the_text(sentences) -> None:
 )
 def test_words_are_paid_once_and_not_for_their_beginnings(text, expected) -> None:
     assert paid(text) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_word_that_could_have_been_a_longer_one_is_paid_for_itself() -> None:
+    tags = [("rock", 0.1), ("rocky", 1.0)]  # of two tokens, the first of which is "rock"
+    for text in ("A rock song.", "A rocky song.", "Rock.", "A rocker.", "A rock and a rocky song."):
+        assert paid(text, tags) == pytest.approx(payment(text, tags, DECODING), abs=1e-4)
 
 
 def test_the_description_may_say_what_the_title_says() -> None:

@@ -304,6 +304,17 @@ def test_settings_that_make_no_sense_are_refused_in_one_sentence(change, tmp_pat
         from_pretrained(tmp_path)
 
 
+def test_fresh_weights_do_not_depend_on_the_names_of_branches():
+    names = ("srau", "ln_1", "layer_norm")
+    branches = [BranchConfig(name=name, width=8) for name in names]
+    model = AudioGPT(tiny_config(branches=branches))
+    for name in names:
+        branch = model.branches[name]
+        assert float(branch.fc.weight.std()) > 0
+        assert not branch.fc.bias.any()
+    assert bool((model.transformer.h[0].srau.bias == 1).all())
+
+
 def test_wrong_inputs_are_refused():
     model = tiny_model()
     with pytest.raises(ValueError, match="no branch called video"):

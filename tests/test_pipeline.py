@@ -88,9 +88,10 @@ def test_strength_zero_is_the_same_as_no_rows(captioner, request_):
     assert np.all(muted.trace.drop[:, 1] == 0)
 
 
+@pytest.mark.parametrize("terms", [{}, {"coverage": 0.3, "invention": 0.1}], ids=str)
 @pytest.mark.parametrize("method", ["beam", "sample"])
-def test_a_batch_equals_its_items(captioner, request_, method):
-    decoding = dataclasses.replace(DECODING, method=method)
+def test_a_batch_equals_its_items(captioner, request_, method, terms):
+    decoding = dataclasses.replace(DECODING, method=method, **terms)
     requests = [
         dataclasses.replace(request_, decoding=decoding, seed=3),
         CaptionRequest(tags=(Tag(text="slow"),), decoding=decoding, seed=4),
@@ -100,6 +101,19 @@ def test_a_batch_equals_its_items(captioner, request_, method):
     together = captioner.caption_batch(requests)
     alone = [captioner.caption(one, trace=False) for one in requests]
     assert [r.tokens for r in together] == [r.tokens for r in alone]
+
+
+def test_names_do_not_decide_which_caption_is_best():
+    captioner = Captioner.from_pretrained()
+    found = []
+    for name in ("Ada", "Duran Duran", "Rock Steady and the Bass Drum of Death"):
+        request = CaptionRequest(
+            tags=(Tag(text="rock"), Tag(text="loud")), artists=(Artist(name=name),)
+        )
+        result = captioner.caption(request, trace=False)
+        found.append([(one.tokens, one.score) for one in result.alternatives])
+        assert name in result.description
+    assert found[0] == found[1] == found[2]
 
 
 def test_sampling_follows_its_seed(captioner, request_):

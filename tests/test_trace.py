@@ -60,6 +60,25 @@ def test_a_meshed_branch_that_is_silent_still_has_a_say() -> None:
     assert np.all(trace.drop[:, 2] == 0)
 
 
+def test_a_branch_without_rows_attends_to_nothing() -> None:
+    model, rows, _ = make()
+    model = tiny_model(tiny_config(null_rows=False))
+    silent = FeatureRows(rows["audio"].values, torch.zeros(1, 3))
+    trace = compute_trace(model, model.encode({**rows, "audio": silent}), CAPTION)
+    assert np.all(trace.attention["audio"] == 0)
+    np.testing.assert_allclose(trace.attention["tags"].sum(-1), 1, atol=1e-5)
+
+
+def test_half_precision_is_explained_too() -> None:
+    model, rows, context = make()
+    expected = compute_trace(model, context, CAPTION)
+    model = model.to(torch.bfloat16)
+    audio = FeatureRows(rows["audio"].values.bfloat16(), rows["audio"].weights)
+    trace = compute_trace(model, model.encode({**rows, "audio": audio}), CAPTION)
+    np.testing.assert_allclose(trace.shares, expected.shares, atol=0.02)
+    np.testing.assert_allclose(trace.log_probability, expected.log_probability, atol=0.1)
+
+
 def test_candidates_are_the_most_probable_tokens():
     model, _, context = make()
     trace = compute_trace(model, context, CAPTION)

@@ -21,6 +21,7 @@ from audiogpt.reranking import (
     retold,
     together,
     told_again,
+    word_weights,
 )
 from audiogpt.training.behaviour import mentions, reciprocal_rank
 from audiogpt.training.cider import CiderD, simple_words
@@ -149,6 +150,12 @@ def test_reranking_prefers_coverage_and_punishes_invention() -> None:
     assert rerank(texts, sums, lengths, silent, Decoding(invention=5.0))[0] == [0, 2, 1]
 
 
+def test_words_of_tags_stand_in_one_order_whatever_the_hashes_of_strings() -> None:
+    tags = [("slow warm jazz piano", 0.3), ("old jazz", 0.7)]
+    order = {"jazz": 0.7, "piano": 0.3, "slow": 0.3, "warm": 0.3, "old": 0.7}
+    assert list(word_weights(tags).items()) == list(order.items())
+
+
 def test_tags_of_several_words_are_told_whole_or_not() -> None:
     tags = [("soft piano", 1.0), ("loud bass", 0.5), ("calm", 1.0), ("no loud drums", 1.0)]
     assert together("A loud bass and a soft piano.", tags) == 1.0
@@ -161,6 +168,8 @@ def test_what_a_tag_rules_out_is_to_be_denied() -> None:
     denied = words.denied_words(["no percussion instruments", "jazz without vocals", "male voice"])
     assert denied == {"percussion", "instrument", "vocal"}
     assert words.denied_words(["no vocals", "soft vocals", "noisy"]) == set()
+    assert words.denied_words(["lack of bass", "devoid of drums"]) == {"bass", "drum"}
+    assert words.denied_words(["non-stop beat"]) == set()
     tags = [("no percussion", 1.0), ("piano", 1.0)]
     texts = ["Percussion plays with the piano.", "There is no percussion. A piano."]
     assert [coverage(text, tags) for text in texts] == [0.5, 1.0]

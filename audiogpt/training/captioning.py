@@ -87,11 +87,11 @@ def _write_batch(
         device=model.device,
     )
 
-    def read(ids: Sequence[int]) -> Caption:
+    def read(ids: Sequence[int], names: Sequence[str]) -> Caption:
         return read_caption(
             tokenizer,
             ids,
-            artists=NAMES,
+            artists=names,
             text_format=config.text_format,
             formatting=config.formatting,
         )
@@ -102,7 +102,7 @@ def _write_batch(
     found = decode_all(model, context, decoding, seeds=seeds, steering=asking.steering())
     found, draws = compare(model, context, asking, found, seeds=seeds)
     for item in range(len(batch)):
-        best, _ = ranked_captions(found, item, read, config, asking, draws)[0]
+        best, _ = ranked_captions(found, item, read, NAMES, config, asking, draws)[0]
         yield Written(
             title=best.title,
             description=best.description,
