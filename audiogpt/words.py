@@ -29,8 +29,10 @@ NEGATIONS = word_set(
     """no not without never neither nor none lack lacking absence absent devoid
     isn't aren't wasn't doesn't don't"""
 )
-"""Words that deny what follows them in a tag or a sentence. What "non" denies is the next word alone,
-which makes another word of it ("non-stop"), so it is none of them."""
+"""Words that deny what follows them in a tag or a sentence.
+
+What "non" denies is the next word alone, which becomes another by it ("non-stop"): so it is none.
+"""
 
 INSTRUMENTS = word_set(
     "guitar piano bass drum violin cello viola trumpet trombone saxophone flute clarinet oboe "
