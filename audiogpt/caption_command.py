@@ -8,7 +8,15 @@ import json
 import sys
 from pathlib import Path
 
-from audiogpt.request import BRANCH_NAMES, Artist, CaptionRequest, Decoding, Tag, Track
+from audiogpt.request import (
+    BRANCH_NAMES,
+    MAX_NAME,
+    Artist,
+    CaptionRequest,
+    Decoding,
+    Tag,
+    Track,
+)
 from audiogpt.words import plain_tag
 
 DECODING_HELP = {
@@ -173,12 +181,17 @@ def _groups(
             for playlist in playlists
         ]
     tracks = tuple(
-        Track(path=str(path), name=path.name, start=options.start, end=options.end)
+        Track(path=str(path), name=_fit(path.name), start=options.start, end=options.end)
         for path in options.files
     )
     if options.together or not tracks:
         return [("", tracks, None)]
     return [(track.name, (track,), None) for track in tracks]
+
+
+def _fit(name: str) -> str:
+    """A file's name as a track's: a disk has longer ones, and bytes in them that are no UTF-8."""
+    return name.encode("utf-8", "replace").decode("utf-8")[:MAX_NAME]
 
 
 def _merged(heard: tuple[Tag, ...], given: list[tuple[str, float]]) -> tuple[Tag, ...]:

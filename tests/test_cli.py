@@ -13,6 +13,7 @@ import soundfile
 from conftest import EXAMPLES, ROOT
 
 from audiogpt.cli import main
+from audiogpt.request import MAX_NAME
 
 FAST = ["--max-tokens", "20", "--beams", "2"]
 
@@ -77,6 +78,17 @@ def test_files_are_captioned_one_by_one_or_together(capsys, song, tmp_path, tiny
     assert len(json.loads(run(capsys, *arguments)[1])) == 2
     together = json.loads(run(capsys, *arguments, "--together")[1])
     assert [track["name"] for track in together["request"]["tracks"]] == ["song.wav", "other.wav"]
+
+
+def test_a_file_of_any_name_is_captioned_with_the_others(capsys, song, tmp_path, tiny_checkpoint):
+    paths = [tmp_path / name for name in ("s" * 240 + ".wav", os.fsdecode(b"caf\xe9.wav"))]
+    for path in paths:
+        path.write_bytes(song.read_bytes())
+    arguments = ["caption", *paths, song, "--checkpoint", tiny_checkpoint, *FAST, "--json"]
+    status, out, err = run(capsys, *arguments)
+    assert status == 0, err
+    names = [result["request"]["tracks"][0]["name"] for result in json.loads(out)]
+    assert names == ["s" * MAX_NAME, "caf?.wav", "song.wav"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import httpx
 import pytest
 from conftest import EXAMPLES
 from gradio_client import Client, handle_file
@@ -12,17 +16,23 @@ from gradio_client.exceptions import AppError
 from audiogpt.pipeline import Captioner
 from audiogpt.request import CaptionResult, Decoding
 from audiogpt.ui.endpoints import read_parts
-from audiogpt.ui.page import build, launch_options
+from audiogpt.ui.fetching import ADDRESS
+from audiogpt.ui.page import MAX_AT_ONCE, build, launch_options
 
 QUICK = {"beams": 2, "max_tokens": 12}
 
 
 @pytest.fixture(scope="module")
-def client(tiny_checkpoint):
+def demo(tiny_checkpoint):
     demo = build(Captioner.from_pretrained(tiny_checkpoint, device="cpu"))
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launch_options())
-    yield Client(url, verbose=False)
+    demo.launch(prevent_thread_lock=True, quiet=True, **launch_options())
+    yield demo
     demo.close(verbose=False)
+
+
+@pytest.fixture(scope="module")
+def client(demo):
+    return Client(demo.local_url, verbose=False)
 
 
 def caption(client, audio=None, **changes):
@@ -48,6 +58,13 @@ def test_a_file_with_settings_becomes_a_result(client):
     assert result.request.tags[0].weight == 0.5 and result.request.seed == 7
     assert result.trace is not None and result.request.strength("audio") == 0.5
     assert result.request.tracks[0].sha256
+
+
+def test_a_call_leaves_the_page_its_share_of_the_model(demo, client):
+    client.predict(handle_file(str(EXAMPLES[0])), api_name="/hear")
+    caption(client)
+    queue = demo._queue.event_queue_per_concurrency_id["model"]
+    assert queue.concurrency_limit == MAX_AT_ONCE == 2
 
 
 def test_settings_that_are_not_given_are_the_checkpoints(tiny_checkpoint):
@@ -108,3 +125,54 @@ def test_a_path_of_the_server_is_not_opened(client):
         fake = {"path": path, "meta": {"_type": "gradio.FileData"}}
         with pytest.raises(AppError):
             caption(client, fake)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Another server that gradio may fetch from: its address, and what was asked of it."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"not a sound")
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    # Gradio's own guard lets through what is public, or on this list.
+    monkeypatch.setattr("gradio.processing_utils.PUBLIC_HOSTNAME_WHITELIST", ["127.0.0.1"])
+    yield f"http://127.0.0.1:{server.server_port}/a.wav", asked
+    server.shutdown()
+    server.server_close()
+
+
+def test_no_event_fetches_an_address(demo, elsewhere):
+    address, asked = elsewhere
+    file = {"path": address, "meta": {"_type": "gradio.FileData"}}
+    tried = 0
+    for number, event in demo.fns.items():
+        for place in range(len(event.inputs)):
+            for given in (file, {"deep": [{"down": file}]}):
+                values = [None] * len(event.inputs)
+                values[place] = given
+                assert error_of(demo, number, values) == ADDRESS
+                tried += 1
+    assert tried >= 2 * (3 + 6 + 1) and asked == []  # three of the page's own, /caption and /hear
+
+
+def error_of(demo, number: int, values: list) -> str:
+    """What gradio answers, under its own protocol: its client uploads and leaves out too much."""
+    api, session = f"{demo.local_url}gradio_api/queue", "s"
+    body = {"fn_index": number, "data": values, "session_hash": session}
+    httpx.post(f"{api}/join", json=body).raise_for_status()
+    with httpx.stream("GET", f"{api}/data", params={"session_hash": session}) as answer:
+        for line in answer.iter_lines():
+            message = json.loads(line.removeprefix("data: ")) if line else {}
+            if message.get("msg") == "process_completed":
+                return "" if message["success"] else message["output"]["error"]
+    raise AssertionError("The stream ended without an answer.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
@@ -74,8 +74,11 @@ def _track(audio: str | None) -> tuple[Track, ...]:
     return (Track(path=local_path(audio)),) if audio else ()
 
 
-def add_endpoints(captioner: Captioner, *, concurrency_id: str) -> None:
-    """Add /caption and /hear to the blocks being built; their components are never shown."""
+def add_endpoints(captioner: Captioner, *, queue: Mapping[str, Any]) -> None:
+    """Add /caption and /hear to the blocks being built; their components are never shown.
+
+    `queue` is what gradio's events take to share one queue (`concurrency_id`, …).
+    """
 
     @one_sentence
     def caption(
@@ -123,7 +126,7 @@ def add_endpoints(captioner: Captioner, *, concurrency_id: str) -> None:
         seed = gr.Number(0, label="Seed, a whole number")
         answer = gr.JSON(label="Result")
         heard_button, caption_button = gr.Button(), gr.Button()
-    options: dict[str, Any] = {"concurrency_id": concurrency_id, "show_progress": "hidden"}
+    options: dict[str, Any] = {**queue, "show_progress": "hidden"}
     caption_button.click(
         caption,
         [audio, tags, artists, strengths, decoding, seed],

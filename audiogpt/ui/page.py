@@ -14,6 +14,8 @@ import gradio as gr
 from audiogpt.pipeline import Captioner
 from audiogpt.ui.answers import Answers, first_message
 from audiogpt.ui.endpoints import add_endpoints
+from audiogpt.ui.fetching import UploadsOnly
+from audiogpt.ui.upload_folder import AGE, SWEEP
 from audiogpt.ui.uploads import EXAMPLES, example_names
 
 WEB = Path(__file__).parent / "web"
@@ -37,10 +39,12 @@ SCRIPTS = (
     "main.js",
 )
 STYLES = ("base.css", "steer.css", "read.css", "why.css", "touch.css")
-CACHE_SWEEP, CACHE_AGE = 3600, 86400  # s: uploads are deleted after a day
 MAX_FILE_SIZE = "200mb"
 MAX_WAITING = 32
 MAX_AT_ONCE = 2
+# Each event that uses the model says all of this: gradio gives a shared queue the lowest limit that
+# any of its events has, and an event that gives none has 1.
+MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": MAX_AT_ONCE}
 # What the page asks while it still waits for an answer of that kind: the newest is asked next, as
 # sliders move faster than captions come. Gradio then sends what the page says by that time, which
 # may be of another kind: so parts begun anew are asked for at once; the run before was called off.
@@ -100,9 +104,7 @@ def build(captioner: Captioner) -> gr.Blocks:
     """The whole page and its public endpoints; launch it with `launch_options()`."""
     gr.set_static_paths([EXAMPLES])
     answers = Answers(captioner)
-    blocks = gr.Blocks(
-        title="AudioGPT", analytics_enabled=False, delete_cache=(CACHE_SWEEP, CACHE_AGE)
-    )
+    blocks = UploadsOnly(title="AudioGPT", analytics_enabled=False, delete_cache=(SWEEP, AGE))
     with blocks:
         desk = gr.HTML(
             value="",
@@ -130,14 +132,13 @@ def build(captioner: Captioner) -> gr.Blocks:
                 outputs=wire,
                 show_progress="hidden",
                 trigger_mode=TRIGGER_MODES[name],
-                concurrency_limit=MAX_AT_ONCE,
-                concurrency_id="model",
                 api_name=f"page_{name}",
                 api_visibility="private",
+                **MODEL_QUEUE,
             )
             asked.failure(
                 None, js=f"() => window.audiogptFailed('{name}')", api_visibility="private"
             )
-        add_endpoints(captioner, concurrency_id="model")
+        add_endpoints(captioner, queue=MODEL_QUEUE)
     blocks.queue(max_size=MAX_WAITING)
     return blocks
