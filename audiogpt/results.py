@@ -35,7 +35,7 @@ def ranked_captions(
     """The `n_best` hypotheses of one item, best first.
 
     `read` makes a caption of token ids and artists' names; `asking` and `draws`
-    (`audiogpt.consensus`) are those of its batch. Texts are ranked with the artists' tokens, each of
+    (`audiogpt.consensus`) are those of its batch. Texts are ranked with artists' tokens, each of
     which the search counts as a word: no name ("Bass Drum of Death") decides which caption is best.
     Raises ValueError where the search has found nothing.
     """

@@ -1,6 +1,6 @@
 """How long decoding takes per token, next to the time that reading the weights alone takes.
 
-    python -m benchmarks.decoding [--layers 12] [--threads 2]
+    python -m benchmarks.decoding [--threads 2] [--steps 20] [--repeats 5]
 
 Compares, in one run on the same weights (random; values do not change the work): this
 implementation; the same without key/value caches, as a plain reading of the equations would do

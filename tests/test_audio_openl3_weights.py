@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import http.server
 import sys
 import threading
@@ -79,6 +80,12 @@ def url(server: Server) -> str:
     return f"http://127.0.0.1:{server.server_address[1]}/"
 
 
+def damaged(packed: bytes) -> bytes:
+    """With one byte so that the packed stream itself makes no sense: a block of a kind unknown."""
+    start = 10 + (packed.index(b"\0", 10) + 1 - 10 if packed[3] & 8 else 0)  # after the name
+    return packed[:start] + bytes([packed[start] | 0b110]) + packed[start + 1 :]
+
+
 def same(a: OpenL3Weights, b: OpenL3Weights) -> bool:
     flat = zip((*a.batch_norms, *a.convolutions), (*b.batch_norms, *b.convolutions), strict=True)
     return all(np.array_equal(x, y) for left, right in flat for x, y in zip(left, right))  # noqa: B905
@@ -152,6 +159,26 @@ def test_what_is_no_weight_file_does_not_stay_in_the_cache(server: Server) -> No
     assert list(cache_folder().iterdir()) == []
 
 
+def test_a_damaged_download_is_told_of_and_fetched_anew(server: Server) -> None:
+    whole = server.data
+    server.data = damaged(whole)
+    with pytest.raises(ValueError, match="arrived damaged and was deleted: try again"):
+        fetch_weights("music", "mel256", source_url=url(server))
+    server.data = whole
+    path = fetch_weights("music", "mel256", source_url=url(server))
+    assert server.ranges == [None, None]
+    assert path.read_bytes() == whole
+
+
+def test_a_server_that_speaks_no_http_is_a_failed_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise http.client.IncompleteRead(b"")
+
+    monkeypatch.setattr(openl3_weights, "_download", broken)
+    with pytest.raises(ValueError, match="download failed"):
+        fetch_weights("music", "mel256")
+
+
 def test_offline_says_what_to_download_and_where_to_put_it() -> None:
     with pytest.raises(ValueError) as caught:
         find_weights("music", "mel256", source_url="http://127.0.0.1:9/")
@@ -167,10 +194,14 @@ def test_damaged_and_foreign_files_are_refused(
     short.write_bytes(packed.read_bytes()[:50_000])
     with pytest.raises(ValueError, match="not a readable"):
         read_weights(short)
+    flipped = tmp_path / "flipped.h5.gz"
+    flipped.write_bytes(damaged(packed.read_bytes()))
+    with pytest.raises(ValueError, match=r"flipped\.h5\.gz is not a readable .* invalid block"):
+        read_weights(flipped)
     foreign = tmp_path / "foreign.h5"
     with h5py.File(foreign, "w") as file:
         file["x"] = np.zeros(3)
-    with pytest.raises(ValueError, match="lists no layers"):
+    with pytest.raises(ValueError, match=r"^foreign\.h5 lists no layers"):
         read_weights(foreign)
     monkeypatch.setattr(openl3_weights, "MAX_BYTES", 1000)
     with pytest.raises(ValueError, match="unpacks to more"):

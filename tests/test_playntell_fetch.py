@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -222,6 +223,15 @@ def test_only_the_parts_of_the_chosen_model_are_taken(tmp_path: Path) -> None:
         "params.json": b"{}",
     }
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["best.pth", "params.json"]
+
+
+def test_another_archive_takes_the_place_of_what_an_earlier_one_left(tmp_path: Path) -> None:
+    for content in (b"old", b"new"):  # as long, and the archive may keep the date of its making
+        members = {f"{TOP}/playntell/best.pth": content, f"{TOP}/playntell/params.json": b"{}"}
+        archive = make_tar(tmp_path / "a.tar", members)
+        os.utime(archive, (0, 0))
+        found = unpack(archive, tmp_path / "out")
+    assert found["best.pth"].read_bytes() == b"new"
 
 
 def test_nothing_is_written_outside_and_links_are_not_followed(tmp_path: Path) -> None:

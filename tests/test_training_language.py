@@ -21,7 +21,7 @@ from transformers import (
 from audiogpt.cli import main
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.dataset import ScheduledViews
-from audiogpt.training.expectations import EXPECTED_FILE, Expectations, expect
+from audiogpt.training.expectations import EXPECTED_FILE, Expectations, expect, fingerprint
 from audiogpt.training.language_model import (
     LanguageTeacher,
     exchange_vocabulary,
@@ -35,6 +35,7 @@ from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.open_data import train_open_data
 from audiogpt.training.options import LanguageTeacherOptions
 from audiogpt.training.sources import read_sources
+from audiogpt.training.trainer import CaptionTrainer
 from audiogpt.training.views import View
 
 VIEW = View(
@@ -306,6 +307,46 @@ def test_a_captioner_learns_from_it_and_a_resumed_run_asks_it_no_more(
     for wrong in ({"distinct_batches": 0}, {"distinct_batches": 8}, {"teachers": (teacher,)}):
         with pytest.raises(ValueError, match="distinct_batches"):
             open_options(tmp_path, caps, **{"distinct_batches": 16, **asked, **wrong})
+
+
+def test_what_another_run_was_told_is_not_taken_for_this_runs(
+    teacher: Path, caps: Path, vocabulary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off after the teacher was asked and before a checkpoint: the folder is free to take."""
+    settings = {
+        "tags_only": True, "vocabulary_of": vocabulary, "language_teacher": teacher,
+        "distinct_batches": 16,
+    }  # fmt: skip
+
+    def cut_off(*_, **__) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CaptionTrainer, "train", cut_off)
+    told = []
+    for folder, changes in (
+        ("run", {"seed": 1}),
+        ("run", {"seed": 2, "batch_size": 3}),
+        ("fresh", {"seed": 2, "batch_size": 3}),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            train_open_data(open_options(tmp_path / folder, caps, **changes, **settings))
+        told.append(Expectations.load(tmp_path / folder / EXPECTED_FILE))
+    other, ours, fresh = told
+    assert torch.equal(ours.places, fresh.places) and torch.equal(ours.tokens, fresh.tokens)
+    assert not torch.equal(ours.places, other.places)
+
+
+def test_the_same_views_told_by_another_teacher_are_something_else() -> None:
+    views = {0: VIEW, 2: View(title="", description="A song.")}
+    asked = fingerprint(views.get, 3, "teacher")
+    assert fingerprint(dict(views).get, 3, "teacher") == asked
+    other = {**views, 2: dataclasses.replace(VIEW, tags=())}
+    for changed in (
+        fingerprint(views.get, 3, "another"), fingerprint(views.get, 2, "teacher"),
+        fingerprint({0: views[0], 1: views[2]}.get, 3, "teacher"),
+        fingerprint(other.get, 3, "teacher"),
+    ):  # fmt: skip
+        assert changed != asked
 
 
 def test_what_is_no_language_model_is_refused_in_a_sentence(

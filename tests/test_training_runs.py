@@ -233,14 +233,14 @@ def test_naming_an_artist_is_rewarded(data: Path, tmp_path: Path) -> None:
 SUMS = """
 import os, sys
 from audiogpt.cli import main
-from audiogpt.training import published_run
+from audiogpt.training import phases
 
 def load(trainer, checkpoint):  # before the best weights of a phase replace those of its end
     total = sum(float(p.double().abs().sum()) for p in trainer.model.parameters())
     print(f"\\nsum {os.environ['RANK']} {checkpoint.parent.name} {total!r}", flush=True)
     loading(trainer, checkpoint)
 
-loading, published_run._load = published_run._load, load
+loading, phases.load_best = phases.load_best, load
 sys.exit(main(sys.argv[1:]))
 """
 

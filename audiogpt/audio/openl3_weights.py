@@ -8,6 +8,7 @@ order, whatever numbers their names carry; groups without a network's weights ar
 from __future__ import annotations
 
 import gzip
+import http.client
 import importlib.util
 import logging
 import os
@@ -16,6 +17,7 @@ import shutil
 import tempfile
 import urllib.error
 import urllib.request
+import zlib
 from pathlib import Path
 from typing import IO
 
@@ -98,15 +100,15 @@ def fetch_weights(content: str, representation: str, *, source_url: str = SOURCE
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         _download(source_url + name, partial)
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise ValueError(
             f"{_how_to_get(name, source_url)} (The download failed: {error})"
         ) from error
     try:
         read_weights(partial)
-    except ValueError:
+    except ValueError as error:
         partial.unlink()
-        raise
+        raise ValueError(f"{name} arrived damaged and was deleted: try again. ({error})") from error
     partial.replace(target)
     return target
 
@@ -124,15 +126,16 @@ def read_weights(path: Path) -> OpenL3Weights:
                 packed.seek(0)
                 _copy_bounded(gzip.GzipFile(fileobj=packed) if is_gzip else packed, unpacked, path)
             with h5py.File(unpacked, "r") as file:
-                return _read_layers(file)
-    except (OSError, EOFError, KeyError) as error:
+                return _read_layers(file, path)
+    except (OSError, EOFError, KeyError, zlib.error) as error:
         raise ValueError(f"{path.name} is not a readable Keras weight file: {error}.") from error
 
 
-def _read_layers(file: h5py.File) -> OpenL3Weights:
+def _read_layers(file: h5py.File, path: Path) -> OpenL3Weights:
+    """`path` is the name for messages: the open file is a temporary one."""
     root = file.get("model_weights", file)
     if "layer_names" not in root.attrs:
-        raise ValueError(f"{file.filename} lists no layers, so it is not a Keras weight file.")
+        raise ValueError(f"{path.name} lists no layers, so it is not a Keras weight file.")
     batch_norms, convolutions = [], []
     for layer in _texts(root.attrs["layer_names"]):
         group = root[layer]

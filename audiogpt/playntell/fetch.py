@@ -213,7 +213,8 @@ def unpack(archive: Path, folder: Path, *, model: str = MODEL) -> dict[str, Path
     """Take best.pth, params.json and, if it is there, the tag table out of the archive.
 
     Only regular files are read, and each is written to `folder` under its own plain name, so that
-    links and paths inside the archive have no effect. Raises FetchError if one is missing.
+    links and paths inside the archive have no effect. What an earlier archive left there is
+    replaced, for neither its size nor its date would tell. Raises FetchError if one is missing.
     """
     suffixes = {
         "best.pth": f"saved_models/{model}/best.pth",
@@ -229,8 +230,7 @@ def unpack(archive: Path, folder: Path, *, model: str = MODEL) -> dict[str, Path
                     if not member.isfile() or not f"/{member.name}".endswith(f"/{suffix}"):
                         continue
                     found[name] = folder / name
-                    if found[name].is_file() and found[name].stat().st_size == member.size:
-                        continue
+                    found[name].unlink(missing_ok=True)  # first, so that it takes no room
                     if member.size > shutil.disk_usage(folder).free:
                         raise FetchError(
                             f"{name} needs {member.size / 1e9:.1f} GB in {folder}, which are not "

@@ -12,8 +12,6 @@ from audiogpt.config import MAX_LAYERS, BranchConfig
 
 # Published feature -> our branch name and the width of its rows.
 FEATURES = {"audio": ("audio", 256), "tags": ("tags", 300), "artist": ("artists", 10)}
-# Published switches that change nothing: neither the network nor what it writes.
-WITHOUT_EFFECT = ("head", "encoder_layer", "num_train_epochs", "reinforcement_lr")
 
 
 @dataclass(frozen=True, kw_only=True)

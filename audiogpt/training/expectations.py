@@ -6,11 +6,13 @@ most of the time. A schedule that begins anew after some batches (`distinct`) as
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from audiogpt.training.language_model import LanguageTeacher
 
 EXPECTED_FILE = "expected.safetensors"
+ASKED = "asked"  # the file's metadata: a fingerprint
 LIKELIEST = 20  # tokens kept for each place
 BATCH = 32  # views that the teacher reads at once
 
@@ -47,15 +50,36 @@ class Expectations:
             return None
         return Expected(self.tokens[first:last].long(), self.probabilities[first:last].float())
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, *, asked: str = "") -> None:
+        """Keep them, with the fingerprint of what was asked of whom."""
         parts = {"places": self.places, "tokens": self.tokens, "probabilities": self.probabilities}
         with replacing(path) as part:
-            save_file(parts, part)
+            save_file(parts, part, {ASKED: asked})
 
     @classmethod
     def load(cls, path: Path) -> Expectations:
         parts = load_file(path)
         return cls(parts["places"], parts["tokens"], parts["probabilities"])
+
+
+def fingerprint(view_of: Callable[[int], View | None], count: int, teacher: str) -> str:
+    """What decides the answers: the teacher, by its files' digest, and all that it is asked about.
+
+    The views themselves are looked at, for seed, data, sizes and the program all decide them.
+    """
+    digest = hashlib.sha256(f"{teacher} {LIKELIEST}\n".encode())
+    for item in range(count):
+        if (view := view_of(item)) is not None:
+            digest.update(f"{item} {view.tags!r} {view.description!r}\n".encode())
+    return digest.hexdigest()
+
+
+def are_kept(path: Path, asked: str) -> bool:
+    """Whether a file holds the answers to what has this fingerprint."""
+    if not path.is_file():
+        return False
+    with safe_open(path, "pt") as file:
+        return (file.metadata() or {}).get(ASKED) == asked
 
 
 def expect(

@@ -24,7 +24,13 @@ from audiogpt.training.collate import Collator
 from audiogpt.training.curve import write_curve
 from audiogpt.training.dataset import ScheduledViews, make_example
 from audiogpt.training.embeddings import load_embeddings, load_heard
-from audiogpt.training.expectations import EXPECTED_FILE, Expectations, expect
+from audiogpt.training.expectations import (
+    EXPECTED_FILE,
+    Expectations,
+    are_kept,
+    expect,
+    fingerprint,
+)
 from audiogpt.training.length_fit import fit_lengths
 from audiogpt.training.losses import CaptioningLoss
 from audiogpt.training.musiccaps import read_musiccaps
@@ -181,16 +187,20 @@ def take_folder(
 def _expectations(
     schedule: ScheduledViews, options: OpenDataOptions, arguments: TrainingArguments
 ) -> Expectations:
-    """What the language teacher expects of the schedule, asked once a run: a file keeps it."""
+    """What the language teacher expects of the schedule, asked once a run: a file keeps it.
+
+    One that a run with other settings left before its first checkpoint is not taken for it.
+    """
     from audiogpt.training.language_model import LanguageTeacher
 
     assert options.language_teacher is not None
-    path = options.output / EXPECTED_FILE
+    path, views = options.output / EXPECTED_FILE, schedule.written_view
+    asked = fingerprint(views, schedule.distinct, identity(options.language_teacher))
     with arguments.main_process_first():
-        if not path.is_file():
+        if not are_kept(path, asked):
             teacher = LanguageTeacher.load(options.language_teacher)
             teacher.model.to(arguments.device)
-            expect(schedule.written_view, schedule.distinct, teacher).save(path)
+            expect(views, schedule.distinct, teacher).save(path, asked=asked)
     return Expectations.load(path)
 
 

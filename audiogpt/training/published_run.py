@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from safetensors.torch import load_file
 from torch.optim import Adam
 from torch.utils.data import Dataset
 from transformers import TrainingArguments, set_seed
@@ -40,6 +39,7 @@ from audiogpt.training.dataset import FixedExamples
 from audiogpt.training.losses import CaptioningLoss
 from audiogpt.training.options import PublishedOptions
 from audiogpt.training.pairs import Pair
+from audiogpt.training.phases import Phase, begin_from, load_best, run_phase, was_begun
 from audiogpt.training.published_data import (
     ItemExamples,
     read_tag_table,
@@ -60,8 +60,6 @@ from audiogpt.training.trainer import (
     LogEvaluations,
     Patience,
     SaveEvery,
-    best_checkpoint,
-    last_checkpoint,
     trainer_arguments,
 )
 from audiogpt.training.validation import Validation
@@ -69,7 +67,6 @@ from audiogpt.training.validation import Validation
 logger = logging.getLogger(__name__)
 
 CROSS_ENTROPY, SELF_CRITICAL = "cross-entropy", "self-critical"
-FINISHED_FILE = "finished.json"
 # What may differ when a run goes on: it changes how long or where it trains, not what it learns.
 CHANGEABLE = {
     *("resume_last", "resume_best", "output", "exp_name", "log_file", "threads", "workers"),
@@ -89,20 +86,11 @@ class Prepared:
     tag_table: TagTable | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Phase:
-    """How a phase ended: its best checkpoint, by CIDEr, and whether patience ended it."""
-
-    best: str
-    cider: float
-    epochs: float
-    stopped: bool
-
-
 def train_published(options: PublishedOptions) -> Path:
     """Run both phases; returns the folder of the finished checkpoint.
 
-    Raises ValueError for bad data, and for a folder that holds another run.
+    Raises ValueError for bad data, for a folder that holds another run, and where a phase's best
+    checkpoint is not there.
     """
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -116,14 +104,15 @@ def train_published(options: PublishedOptions) -> Path:
         logger.info("%s", json.dumps(_plain(options)))
         phase = folder / CROSS_ENTROPY
         trainer = _cross_entropy_trainer(prepared, options, phase)
-        first = _run_phase(trainer, options, options.num_train_epochs)
+        first = run_phase(trainer, options, options.num_train_epochs)
         if epochs := _self_critical_epochs(options, first):
             phase = folder / SELF_CRITICAL
+            begin_from(phase, first)
             trainer = _self_critical_trainer(prepared, options, phase, epochs)
-            second = _run_phase(trainer, options, epochs)
+            second = run_phase(trainer, options, epochs)
             if second.cider < first.cider:
                 logger.info("%s was not better: %s it is.", SELF_CRITICAL, CROSS_ENTROPY)
-                _load(trainer, folder / CROSS_ENTROPY / first.best)
+                load_best(trainer, folder / CROSS_ENTROPY / first.best)
     if PartialState().is_main_process:  # the others have the same weights
         _write(prepared, options, folder / "model")
     return folder / "model"
@@ -131,7 +120,7 @@ def train_published(options: PublishedOptions) -> Path:
 
 def _claim(folder: Path, options: PublishedOptions) -> bool:
     """Make the run's folder its own; returns whether it was begun earlier."""
-    begun = any(last_checkpoint(folder / phase) for phase in (CROSS_ENTROPY, SELF_CRITICAL))
+    begun = any(was_begun(folder / phase) for phase in (CROSS_ENTROPY, SELF_CRITICAL))
     data = {
         "features_path": table_identity(options.features_path),
         "annotation_folder": folder_identity(options.annotation_folder, READ),
@@ -284,46 +273,6 @@ def _self_critical_trainer(
 
 def _callbacks(options: PublishedOptions) -> list[Any]:
     return [Patience(options.patience), SaveEvery(options.save_every), LogEvaluations(logger)]
-
-
-def _run_phase(trainer: CaptionTrainer, options: PublishedOptions, epochs: float) -> Phase:
-    """Train one phase, then put its best weights into the model; a phase that ended before the run
-    was cut off is not trained again."""
-    folder = Path(trainer.args.output_dir or ".")
-    record, start = folder / FINISHED_FILE, None
-    if options.resume_last or options.resume_best:
-        if record.is_file():
-            ended = Phase(**json.loads(record.read_text(encoding="utf-8")))
-            if ended.stopped or ended.epochs >= epochs:
-                _load(trainer, folder / ended.best)
-                return ended
-        start = last_checkpoint(folder) if options.resume_last else best_checkpoint(folder)
-    trainer.train(resume_from_checkpoint=str(start) if start else None)
-    state = trainer.state
-    ended = Phase(
-        best=f"checkpoint-{state.best_global_step}",
-        cider=float(state.best_metric or 0.0),
-        epochs=float(state.epoch or 0.0),
-        stopped=state.global_step < state.max_steps,
-    )
-    _load(trainer, folder / ended.best)
-    logger.info("%s: best CIDEr %.1f at %s", folder.name, ended.cider, ended.best)
-    if not ended.cider:
-        logger.warning(
-            "CIDEr never rose above 0 in %s, so its last weights are kept: train longer, or with a "
-            "higher learning rate.",
-            folder.name,
-        )
-    if trainer.is_world_process_zero():
-        record.write_text(json.dumps(asdict(ended)) + "\n", encoding="utf-8")
-    return ended
-
-
-def _load(trainer: CaptionTrainer, checkpoint: Path) -> None:
-    """Put a checkpoint's weights into the model, where this machine has it."""
-    if (checkpoint / "model.safetensors").is_file():
-        state = load_file(checkpoint / "model.safetensors")
-        trainer.accelerator.unwrap_model(trainer.model).load_state_dict(state)
 
 
 def _arguments(

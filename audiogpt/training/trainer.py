@@ -154,7 +154,11 @@ class Patience(TrainerCallback):
 
 
 class SaveEvery(TrainerCallback):
-    """Save every so many steps as well, beside the saves that go with evaluations."""
+    """Save every so many steps as well, beside the saves that go with the evaluations of epochs.
+
+    Not where an epoch or the training ends: its evaluation comes after the step, and a run resumed
+    from a save between the two begins the next epoch without it.
+    """
 
     def __init__(self, steps: int) -> None:
         """0: never."""
@@ -163,7 +167,8 @@ class SaveEvery(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        if self.steps and state.global_step % self.steps == 0:
+        ends = state.global_step >= state.max_steps or float(state.epoch or 0.0).is_integer()
+        if self.steps and state.global_step % self.steps == 0 and not ends:
             control.should_save = True
 
 

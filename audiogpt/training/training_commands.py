@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import MISSING, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from audiogpt.training.options import (
     PublishedOptions,
 )
 
+# Of requirements-dev.txt, not of requirements.txt: captioning does without them.
+LOOP_PACKAGES = ("accelerate", "tensorboard")
+OPEN_DATA_PACKAGES = (*LOOP_PACKAGES, "sklearn")
 CHOICES = {
     "gpt_model_type": ("gpt", "random"),
     "optimizer_type": ("adamw", "adam"),
@@ -111,7 +116,16 @@ def _chosen(options: argparse.Namespace, kind: Any) -> Any:
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
 
 
+def _need(packages: Iterable[str]) -> None:
+    """ValueError where one of the packages that training needs is not installed."""
+    if missing := [name for name in packages if find_spec(name) is None]:
+        raise ValueError(
+            f"Training needs {' and '.join(missing)}: `pip install -r requirements-dev.txt`."
+        )
+
+
 def _train(options: argparse.Namespace) -> int:
+    _need(LOOP_PACKAGES)
     from audiogpt.training.published_run import train_published
 
     print(train_published(_chosen(options, PublishedOptions)))
@@ -119,6 +133,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _train_small(options: argparse.Namespace) -> int:
+    _need(OPEN_DATA_PACKAGES)
     from audiogpt.training.open_data import train_open_data
 
     print(train_open_data(_chosen(options, OpenDataOptions)))
@@ -126,6 +141,7 @@ def _train_small(options: argparse.Namespace) -> int:
 
 
 def _train_language_teacher(options: argparse.Namespace) -> int:
+    _need(OPEN_DATA_PACKAGES)
     from audiogpt.training.language_run import train_language_teacher
 
     print(train_language_teacher(_chosen(options, LanguageTeacherOptions)))
@@ -133,6 +149,7 @@ def _train_language_teacher(options: argparse.Namespace) -> int:
 
 
 def _polish_small(options: argparse.Namespace) -> int:
+    _need(OPEN_DATA_PACKAGES)
     from audiogpt.training.polish import polish_open_data
 
     print(polish_open_data(_chosen(options, PolishOptions)))

@@ -44,7 +44,7 @@ class UploadFolder:
         os.utime(self.path)  # an empty folder that looks old is taken for a killed process's
         owner = self.path.stat().st_uid
         for folder in self.path.parent.glob(PREFIX + "*"):
-            # In a folder that all users share, what is called so may be another's, and lead anywhere.
+            # In a folder that all users share it may be another's, and lead anywhere.
             if folder.is_symlink() or folder.lstat().st_uid != owner:
                 continue
             for here, folders, files in os.walk(folder, topdown=False):
