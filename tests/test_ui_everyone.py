@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 from ui_browser import (
@@ -10,6 +12,7 @@ from ui_browser import (
     both_sizes,
     open_page,
     part,
+    reload,
     screenshot,
     try_example,
     wait_done,
@@ -113,11 +116,13 @@ def test_colours_are_those_of_the_legend(page):
     ]
 
 
-def test_the_theme_button_switches(page):
-    part(page, "theme").click()
-    expect(page.locator("body")).to_have_class("dark")
-    part(page, "theme").click()
-    expect(page.locator("body")).not_to_have_class("dark")
+def test_the_theme_button_switches_and_a_reload_keeps_its_choice(page):
+    body, dark = page.locator("body"), re.compile(r"\bdark\b")
+    for dark_now in (True, False):
+        part(page, "theme").click()
+        for _ in ("clicked", "loaded anew"):
+            (expect(body).to_have_class if dark_now else expect(body).not_to_have_class)(dark)
+            reload(page)
 
 
 def test_the_privacy_note_is_on_the_page_and_nothing_is_fetched_elsewhere(page):

@@ -17,6 +17,7 @@ from ui_browser import (
     both_sizes,
     caption_of,
     part,
+    reload,
     screenshot,
     set_slider,
     try_example,
@@ -351,3 +352,35 @@ def test_files_can_be_dropped(page):
     wait_done(page)
     expect(part(page, "tracks")).to_contain_text("dropped.ogg")
     assert caption_of(page)
+
+
+def test_tags_say_how_surely_they_were_heard_in_this_music_alone(page):
+    try_example(page)
+    tag = part(page, "tags").locator("li").first
+    label = tag.locator("input").get_attribute("aria-label")
+    set_slider(page, label, 0.4)
+    wait_done(page)
+    sure = re.search(r"heard (\d+)", tag.inner_text())
+    try_example(page, "heavy guitars")
+    expect(tag.locator("input")).to_have_attribute("aria-label", label)
+    expect(tag).not_to_contain_text(sure[0])
+    try_example(page)
+    expect(tag).to_contain_text(sure[0])
+    page.get_by_label(re.compile("^Remove piano-waltz")).click()
+    expect(tag).not_to_contain_text("heard")
+
+
+def test_an_example_too_many_is_refused_as_a_file_is(page):
+    try_example(page)
+    kept = json.loads(page.evaluate("sessionStorage.getItem('audiogpt-tab')"))
+    kept |= {"tracks": kept["tracks"] * 50, "live": False}
+    page.evaluate("text => sessionStorage.setItem('audiogpt-tab', text)", json.dumps(kept))
+    reload(page)
+    refusal = "A playlist has at most 50 tracks: 1 file left out."
+    page.get_by_role("button", name="bossa flute").click()
+    expect(part(page, "error")).to_have_text(refusal)
+    expect(part(page, "tracks").locator("li.track")).to_have_count(50)
+    page.get_by_label(re.compile("^Remove piano-waltz")).first.click()
+    part(page, "files").set_input_files(EXAMPLES[:2])
+    expect(part(page, "error")).to_have_text(refusal)
+    expect(part(page, "tracks").locator("li.track")).to_have_count(50)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from playwright.sync_api import expect
@@ -12,9 +13,12 @@ from ui_browser import (
     caption_of,
     part,
     screenshot,
+    set_slider,
     try_example,
     wait_done,
 )
+
+from audiogpt.pipeline import Captioner
 
 pytest_plugins = ("ui_browser",)
 pytestmark = pytest.mark.browser
@@ -82,6 +86,73 @@ def test_every_part_of_the_song_is_captioned(page, size):
     rows.nth(1).get_by_role("button").click()
     page.wait_for_function("document.querySelector('[data-id=audio]').currentTime >= 6")
     screenshot(page, f"through-{size}")
+
+
+def test_what_happens_to_parts_is_told_to_a_screen_reader(page, monkeypatch):
+    try_example(page)
+    page.get_by_role("tab", name="Through the song").click()
+    start, told = part(page, "segments-go"), part(page, "announce")
+    start.click()
+    expect(told).to_have_text(re.compile(r"^[12] parts? captioned\.$"))
+
+    def refused(self, *args, **options):
+        raise ValueError("These parts are too many.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Captioner, "segments", refused)
+        start.click()
+        expect(told).to_have_text("These parts are too many.")
+    page.route("**/queue/join**", lambda route: route.fulfill(status=503, body="{}"))
+    start.click()
+    expect(told).to_have_text("The server has not answered: try again.")
+    expect(page.locator("#agpt-panel-through p.error")).to_have_text(told.inner_text())
+    page.problems.clear()  # the refused request
+
+
+def test_a_status_is_told_once_and_how_far_it_is_is_only_shown(page, monkeypatch):
+    listen = Captioner.listen
+
+    def slowly(self, track, *, progress=None):
+        for step in range(8):
+            time.sleep(0.3)
+            if progress is not None:
+                progress(step / 8)
+        return listen(self, track)
+
+    monkeypatch.setattr(Captioner, "listen", slowly)
+    page.evaluate(
+        """() => { window.told = []; window.shown = new Set();
+          const status = document.querySelector('[data-id=status]');
+          new MutationObserver(() => window.told.push(status.firstChild.nodeValue))
+            .observe(status, { childList: true, characterData: true });
+          new MutationObserver(() => window.shown.add(status.textContent))
+            .observe(status, { childList: true, subtree: true }); }"""
+    )
+    try_example(page)
+    told, shown = page.evaluate("[window.told, [...window.shown]]")
+    assert told[0] == "Listening…" and told[-1].startswith("Done in")
+    assert len(told) == len(set(told))
+    assert len([text for text in shown if re.match(r"Listening… \d+", text)]) >= 2
+    assert page.locator("[data-id=status] > :not([aria-hidden=true])").count() == 0
+
+
+def test_the_chosen_word_stays_the_same_of_its_equals(page):
+    try_example(page)
+    buttons = part(page, "description").locator("button.word")
+
+    def places(text: str) -> list[int]:
+        words = [word.replace("≠", "") for word in buttons.locator(".text").all_inner_texts()]
+        return [place for place, word in enumerate(words) if word == text]
+
+    text = next(text for text in ("a", "and", "the", "with") if len(places(text)) > 1)
+    buttons.nth(places(text)[1]).click()
+    for strength in (0.95, 0.9):
+        set_slider(page, "Strength of artists", strength)
+        wait_done(page)
+        now = places(text)
+        chosen = buttons.nth(now[min(1, len(now) - 1)])
+        expect(chosen).to_have_attribute("aria-pressed", "true")
+        expect(page.locator('[data-id=hero] button[aria-pressed="true"]')).to_have_count(1)
 
 
 @both_sizes

@@ -28,6 +28,7 @@ function remember(answer) {
 }
 
 function restoreEntry(entry) {
+  forgetSaved();
   applySettings(entry.settings);
   state.auto = Boolean(entry.auto);
   state.tracks = entry.tracks.map(withHeard);

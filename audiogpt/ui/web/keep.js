@@ -13,57 +13,128 @@ function link() {
   return url.href;
 }
 
-// A saved caption: its settings come back; with the same audio at hand it can be made again.
+// The loaded caption that is to be made again, and which track of the page is which of its own.
+const again = { result: null, found: new Map(), settings: "", otherwise: "" };
+
+const sayLoaded = (words) => { by("load-note").textContent = words; };
+
+async function readSaved(file) {
+  if (file.size > 8e6) throw new Error("This file is too large to be a saved caption.");
+  const text = await file.text();
+  let saved;
+  try { saved = JSON.parse(text); } catch { saved = null; }
+  if (!saved || saved.kind !== SAVED || typeof saved.result !== "object")
+    throw new Error("This file is not a caption that this page saved.");
+  const said = await server.restore(JSON.stringify(saved.result));
+  if (!said) throw new Error("The server has not answered: try again.");
+  const reply = JSON.parse(said);
+  if (reply.error) throw new Error(reply.error);
+  return reply;
+}
+
+// A saved caption: its settings come back, and its audio where it is on the page. With all of it at
+// hand the caption is made again; what is missing is waited for.
 async function loadJson(file) {
-  const say = (words) => { by("load-note").textContent = words; };
   try {
-    if (file.size > 8e6) throw new Error("This file is too large to be a saved caption.");
-    const text = await file.text();
-    let saved;
-    try { saved = JSON.parse(text); } catch { saved = null; }
-    if (!saved || saved.kind !== SAVED || typeof saved.result !== "object")
-      throw new Error("This file is not a caption that this page saved.");
-    const said = await server.restore(JSON.stringify(saved.result));
-    if (!said) throw new Error("The server has not answered: try again.");
-    const reply = JSON.parse(said);
-    if (reply.error) throw new Error(reply.error);
-    const { result, why } = reply;
+    const { result, why, same_checkpoint } = await readSaved(file);
     dropFlight();
     applySettings(result.request);
     setBusy(false, "Loaded.");
+    again.result = result;
+    again.settings = JSON.stringify(settingsData());
+    again.otherwise = same_checkpoint ? "" : " It was written by another checkpoint (" + result.checkpoint + "), so making it again may give other words.";
+    bringSavedTracks();
     renderSteer();
-    const wanted = result.request.tracks;
-    const here = wanted.every((track) => state.tracks.some((own) => own.sha256 === track.sha256));
-    if (here) {
-      state.tracks = wanted.map((track) => ({ ...state.tracks.find((own) => own.sha256 === track.sha256),
-        weight: track.weight, start: track.start, end: track.end, artist: track.artist, name: track.name }));
-      forgetParts();
-      player.index = -1;
-      player.audio.pause();
-      selectTrack(state.tracks.length ? 0 : -1);
-      renderTracks();
-    }
     keepTab();
     showError("");
     showAnswer({ result, why: result.trace ? why : null, key: null,
       unexplained: result.trace ? "" : "This caption was saved without its reasons." }, null);
-    const same = reply.same_checkpoint ? "" : " It was written by another checkpoint (" + result.checkpoint + "), so making it again may give other words.";
-    if (!here) say("Loaded as it was saved. To make it again, add " + wanted.map((t) => t.name || "its audio").join(", ") + "." + same);
-    else {
-      say("Loaded, and making it again\u2026");
-      const saidBefore = captionText(result);
-      ask(true);
-      view.expect = {
-        run: flight.run,
-        tell: (answer) => say((captionText(answer.result) === saidBefore
-          ? "Loaded and made again: the same caption." : "Loaded, but made again it reads differently.") + same),
-        drop: () => say("Loaded as it was saved." + same),
-      };
-    }
+    if (!awaited().length) ask(true);
+    expectSaved();
   } catch (error) {
-    say("");
+    forgetSaved();
+    sayLoaded("");
     showError(error.message);
   }
+}
+
+const isSaved = (own) => [...again.found.values()].includes(own);
+
+const awaited = () => (again.result ? again.result.request.tracks : [])
+  .filter((track) => !state.tracks.includes(again.found.get(track)));
+
+// Until the server has heard a file, only its name tells what it is.
+const isOf = (track) => (own) => (own.sha256 ? own.sha256 === track.sha256 : own.name === track.name);
+
+const asSaved = ({ weight, start, end, artist }) => ({ weight, start, end, artist });
+
+function forgetSaved() {
+  if (again.result) sayLoaded("Loaded as it was saved." + again.otherwise);
+  again.result = null;
+  again.found.clear();
+}
+
+// Other music leaves the page: with it, this would be another caption.
+function bringSavedTracks() {
+  const { tracks } = again.result.request;
+  again.found = new Map(tracks.map((track) => [track, state.tracks.find(isOf(track))]).filter(([, own]) => own)
+    .map(([track, own]) => [track, { ...own, ...asSaved(track), name: track.name || own.name }]));
+  state.tracks = [...again.found.values()];
+  forgetParts();
+  player.index = -1;
+  player.audio.pause();
+  selectTrack(state.tracks.length ? 0 : -1);
+  renderTracks();
+}
+
+// Tracks that were waited for are used as they were saved, and stand in that order.
+function fitAwaited() {
+  let fitted = false;
+  for (const track of awaited()) {
+    const own = state.tracks.find((one) => !isSaved(one) && isOf(track)(one));
+    if (!own) continue;
+    Object.assign(own, asSaved(track));
+    again.found.set(track, own);
+    fitted = true;
+  }
+  if (!fitted) return false;
+  const playing = state.tracks[player.index];
+  const ordered = again.result.request.tracks.map((track) => again.found.get(track)).filter((own) => state.tracks.includes(own));
+  state.tracks = [...ordered, ...state.tracks.filter((own) => !ordered.includes(own))];
+  player.index = state.tracks.indexOf(playing);
+  return true;
+}
+
+// What was added under another name turned out to be what is waited for.
+function againAsSaved() {
+  if (!fitAwaited()) return false;
+  forgetParts();
+  showPassage();
+  renderTracks();
+  ask(true);
+  expectSaved();
+  return true;
+}
+
+// Says what is still to be added; with all of it here, what comes is compared with what was saved.
+function expectSaved() {
+  const { result, settings, otherwise } = again;
+  if (!result) return;
+  const missing = awaited();
+  if (missing.length)
+    return sayLoaded("Loaded as it was saved. To make it again, add " + missing.map((track) => track.name || "its audio").join(", ") + "." + otherwise);
+  const changed = state.tracks.length > result.request.tracks.length || JSON.stringify(settingsData()) !== settings;
+  forgetSaved();
+  if (changed) return; // made from what the visitor has added or set since, it is not the saved one
+  sayLoaded("Loaded, and making it again\u2026");
+  const heard = (one) => JSON.stringify(one.request.tracks.map((track) => track.sha256));
+  view.expect = {
+    run: flight.run,
+    tell: (answer) => sayLoaded((captionText(answer.result) === captionText(result)
+      ? "Loaded and made again: the same caption." : "Loaded, but made again it reads differently" +
+        (heard(answer.result) === heard(result) ? "." : ": the audio of that name is other audio.")) + otherwise),
+    drop: () => sayLoaded("Loaded as it was saved." + otherwise),
+  };
 }
 
 function renderKeep() {
@@ -72,7 +143,7 @@ function renderKeep() {
   // A newer caption may be on the page already, without its reasons.
   const explained = (save) => () => {
     if (view.answer && view.answer.result.trace) save();
-    else by("status").textContent = "Working out why\u2026";
+    else tellStatus("Working out why\u2026");
   };
   const button = (text, id, save, disabled = none) =>
     h("button", { type: "button", class: "button", "data-id": id, disabled, onclick: explained(save) }, text);
@@ -101,6 +172,7 @@ function followLinks() {
   const follow = () => {
     if (!element.isConnected) return window.removeEventListener("hashchange", follow);
     if (!openLink("so the settings stay as they are: copy the whole link.")) return;
+    forgetSaved();
     renderSteer();
     by("link").value = link();
     ask(false);

@@ -11,8 +11,11 @@ function stopUploads() {
   uploads.pending = 0;
 }
 
+const roomLeft = () => Math.max(0, MAX_TRACKS - state.tracks.length - uploads.pending);
+const tooMany = (count) => "A playlist has at most " + MAX_TRACKS + " tracks: " + plural(count, "file") + " left out.";
+
 async function addFiles(files) {
-  const room = Math.max(0, MAX_TRACKS - state.tracks.length - uploads.pending);
+  const room = roomLeft();
   const chosen = [...files].slice(0, room);
   if (!files.length) return;
   const { round } = uploads;
@@ -20,7 +23,7 @@ async function addFiles(files) {
   showError("");
   setBusy(true, "Uploading\u2026");
   const added = [], problems = [];
-  if (files.length > room) problems.push("A playlist has at most " + MAX_TRACKS + " tracks: " + plural(files.length - room, "file") + " left out.");
+  if (files.length > room) problems.push(tooMany(files.length - room));
   for (const file of chosen) {
     try {
       const { path, url } = await upload(file);
@@ -45,24 +48,29 @@ const newTrack = (file, url, name) => ({
 
 function addTracks(tracks) {
   if (!tracks.length) return;
-  if (!state.tracks.length && !state.tags.length) state.auto = true;
+  // What a saved caption still waits for is used as it was saved: without tags, if it had none.
+  if (!state.tracks.length && !state.tags.length && !awaited().length) state.auto = true;
   state.tracks.push(...tracks);
+  fitAwaited();
   freeHeight();
   forgetParts();
-  selectTrack(state.tracks.length - tracks.length);
+  selectTrack(state.tracks.indexOf(tracks[0]));
   renderTracks();
   ask(true);
+  expectSaved();
 }
 
 function addExample(example) {
   const root = (window.gradio_config && window.gradio_config.root) || "";
   const url = root + "/gradio_api/file=" + example.path;
-  if (state.tracks.length === 1 && state.tracks[0].file.startsWith("example:")) {
+  const [only] = state.tracks;
+  if (state.tracks.length === 1 && only.file.startsWith("example:") && !isSaved(only)) {
     state.tracks = []; // trying the next example replaces the last one
     player.index = -1;
     if (state.auto) state.tags = [];
-  }
+  } else if (!roomLeft()) return showError(tooMany(1));
   addTracks([newTrack("example:" + example.name, url, example.name)]);
+  if (!state.auto) renderTags(); // how surely they were heard in the last one says nothing of this one
 }
 
 function removeTrack(index) {
@@ -90,9 +98,14 @@ function selectTrack(index) {
   player.index = index;
   player.audio.onloadedmetadata = null;
   player.audio.src = track.url;
-  by("from").value = track.start;
-  by("to").value = track.end ?? "";
   refreshTracks();
+  showPassage();
+}
+
+function showPassage() {
+  const { start = 0, end = null } = state.tracks[player.index] || {};
+  by("from").value = start;
+  by("to").value = end ?? "";
   renderWave();
 }
 

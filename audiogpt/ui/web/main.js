@@ -95,18 +95,20 @@ function takeCaption(answer) {
   if (answer.stopped) return;
   if (!answer.result) {
     const listening = answer.listening !== undefined && !answer.heard && !answer.auto_tags && !answer.partial;
-    by("status").textContent = listening ? "Listening\u2026 " + percent(answer.listening) : "Writing\u2026";
+    if (listening) tellStatus("Listening\u2026", " " + percent(answer.listening));
+    else tellStatus("Writing\u2026");
   }
   if (answer.heard && flight.heard !== answer.run) {
     flight.heard = answer.run;
     takeHeard(answer.heard, flight.tracks);
     if (!by("tags").contains(document.activeElement)) renderTags(); // never under a moving finger
+    if (againAsSaved()) return; // what was just heard is to be used as it was saved
   }
   const same = flight.tracks.map(passageOf).join() === state.tracks.map(passageOf).join();
   if (answer.auto_tags) flight.auto = answer.run;
   if (answer.auto_tags && state.auto && same && flight.tagged !== answer.run) {
     flight.tagged = answer.run;
-    state.tags = answer.auto_tags.map((tag) => ({ ...tag, confidence: confidenceOf(tag.text) }));
+    state.tags = answer.auto_tags;
     renderTags();
   }
   const late = performance.now() - flight.since > PATIENCE || !view.answer;
@@ -129,16 +131,24 @@ function takeCaption(answer) {
   }
 }
 
+// The chosen word in another caption: the second "a" stays the second one, or becomes the last.
+function sameWord(words, index, others) {
+  const chosen = words[index];
+  if (!chosen) return -1;
+  const alike = (all) => [...all.keys()].filter((i) => all[i].text === chosen.text && all[i].part === chosen.part);
+  const places = alike(others);
+  return places[Math.min(alike(words).indexOf(index), places.length - 1)] ?? -1;
+}
+
 function showAnswer(answer, before, speak = true) {
-  const kept = view.answer && view.answer.result.words[view.word];
+  const chosen = view.answer ? sameWord(view.answer.result.words, view.word, answer.result.words) : -1;
   // What was pinned before its reasons came gets them too.
   if (view.pinned && view.pinned === view.answer && answer.run && answer.run === view.answer.run) {
     view.pinned = answer;
     keepHistory();
   }
   view.answer = answer;
-  const same = kept ? answer.result.words.findIndex((word) => word.text === kept.text && word.part === kept.part) : -1;
-  view.word = same;
+  view.word = chosen;
   renderResult(before);
   if (speak) announce("Caption: " + captionText(answer.result));
   if (!answer.result.trace && !answer.unexplained) return; // the pictures follow in a moment; until then the last ones stay
@@ -154,6 +164,9 @@ window.audiogptAnswer = (kind, text) => {
   ({ caption: takeCaption, segments: takeSegments, shapley: takeShapley })[kind](answer);
 };
 
+const THEME_KEY = "audiogpt-theme";
+
+// Colours are chosen once per browser; an address that names a theme (gradio's `__theme`) still decides.
 function startTheme() {
   const button = by("theme");
   const show = () => {
@@ -162,7 +175,15 @@ function startTheme() {
     button.textContent = dark ? "Light" : "Dark";
     button.setAttribute("aria-label", dark ? "Use light colours" : "Use dark colours");
   };
-  button.addEventListener("click", () => { document.body.classList.toggle("dark"); show(); });
+  button.addEventListener("click", () => {
+    const dark = document.body.classList.toggle("dark");
+    try { localStorage.setItem(THEME_KEY, dark ? "dark" : "light"); } catch { /* as in keepTab */ }
+    show();
+  });
+  let chosen = null;
+  try { chosen = localStorage.getItem(THEME_KEY); } catch { /* as in keepTab */ }
+  if (chosen && !new URLSearchParams(location.search).has("__theme"))
+    document.body.classList.toggle("dark", chosen === "dark");
   show();
 }
 

@@ -16,7 +16,7 @@ function startPeek() {
   const words = new MutationObserver(() => draw(true));
   for (const id of ["title", "description"]) words.observe(by(id), { childList: true });
   const said = new MutationObserver(tell);
-  for (const id of ["status", "error"]) said.observe(by(id), { childList: true, attributeFilter: ["hidden"] });
+  for (const id of ["status", "error"]) said.observe(by(id), { childList: true, subtree: true, attributeFilter: ["hidden"] });
   new IntersectionObserver(([{ intersectionRatio }]) => {
     away = intersectionRatio < 0.25;
     draw(false);

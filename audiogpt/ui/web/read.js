@@ -9,7 +9,16 @@ function showError(text) {
 function setBusy(busy, text) {
   by("hero").classList.toggle("busy", busy);
   renderStop();
-  if (text !== undefined) by("status").textContent = text;
+  if (text !== undefined) tellStatus(text);
+}
+
+// A live region that is written anew is read out again: only what differs is written, and how far
+// something has come is for the eye alone.
+function tellStatus(text, share = "") {
+  const [told, shown] = by("status").childNodes;
+  if (!shown || told.nodeValue !== text)
+    by("status").replaceChildren(text, h("span", { "aria-hidden": "true" }, share));
+  else if (shown.textContent !== share) shown.textContent = share;
 }
 
 // Parts are captioned, and files uploaded, beside a caption that may be at rest: Stop ends them all.
@@ -82,6 +91,7 @@ const likelier = (difference) => {
   return times + "\u00d7 " + (difference > 0 ? "likelier, but the score decides" : "less likely than the one shown");
 };
 
+const PART_SECONDS = [6, 15, 30, 60];
 const through = { seconds: 15, list: [], running: false, error: "", run: 0 };
 
 // The server goes on with every part that it was asked for until it is told otherwise.
@@ -94,12 +104,13 @@ function stopParts() {
 function forgetParts() {
   stopParts();
   Object.assign(through, { list: [], running: false, error: "", run: 0 });
+  keepParts();
 }
 
 function renderThrough() {
   renderStop();
   const panel = panels.through;
-  const options = [6, 15, 30, 60].map((s) =>
+  const options = PART_SECONDS.map((s) =>
     h("option", { value: s, selected: s === through.seconds }, s + " s"));
   const start = h("button", {
     type: "button", class: "button", "data-id": "segments-go", disabled: !state.tracks.length || through.running,
@@ -133,9 +144,19 @@ function renderThrough() {
 
 function takeSegments(answer) {
   if (answer.run !== through.run) return;
-  if (answer.segments) through.list = answer.segments;
-  if (answer.error) through.error = answer.error;
+  if (answer.segments) {
+    through.list = answer.segments;
+    keepParts();
+  }
   if (answer.done) through.running = false;
+  if (answer.error) return failParts(answer.error);
+  if (answer.done && !answer.stopped) announce(plural(through.list.length, "part") + " captioned.");
+  renderThrough();
+}
+
+function failParts(error) {
+  Object.assign(through, { running: false, error });
+  announce(error); // its paragraph is drawn anew too often to be an alert
   renderThrough();
 }
 
@@ -143,7 +164,7 @@ async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
     announce("Copied.");
-    by("status").textContent = "Copied";
+    tellStatus("Copied");
   } catch {
     showError("The browser did not allow copying: select the text instead.");
   }

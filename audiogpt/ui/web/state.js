@@ -12,7 +12,7 @@ const page = [...crypto.getRandomValues(new Uint8Array(16))]
 
 const state = {
   tracks: [], // {file, url, name, artist, weight, start, end, seconds, peaks, heard}
-  tags: [], // {text, weight, confidence}
+  tags: [], // {text, weight}
   auto: true, // tags follow what is heard until the visitor touches them
   artists: [], // {name, share}
   strengths: { audio: 1, tags: 1, artists: 1 },

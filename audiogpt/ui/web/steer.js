@@ -8,7 +8,7 @@ function touchTags() {
 function renderTags() {
   by("heard").hidden = state.auto || !state.tracks.length;
   keepingFocus(by("tags"), () => by("tags").replaceChildren(...state.tags.map((tag, index) => {
-    const confidence = tag.confidence ?? confidenceOf(tag.text);
+    const confidence = confidenceOf(tag.text);
     const known = KNOWN.has(tag.text.toLowerCase()) || confidence !== null;
     const note = confidence !== null
       ? h("span", { class: "soft small" }, "heard " + percent(confidence))
@@ -108,7 +108,7 @@ function renderVector() {
   figure.replaceChildren(
     svg("svg", { viewBox: "0 0 304 64", role: "img", "aria-label": "The ten numbers of the artists branch: " + spoken }, bars),
     h("figcaption", { class: "soft small" },
-      "What the model gets: ten shares, largest first. The names stay here and are put into the caption afterwards."));
+      "What the model gets: ten shares, largest first. The names never enter the model; they are put into the caption afterwards."));
 }
 
 function renderArtists() {

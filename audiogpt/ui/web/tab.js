@@ -4,6 +4,8 @@ const TAB_KEY = "audiogpt-tab";
 const TAB_LIMIT = 200_000; // characters; all that the page takes in is less than half of it
 const HISTORY_KEY = "audiogpt-history";
 const HISTORY_LIMIT = 1_500_000; // characters; browsers keep some five million
+const PARTS_KEY = "audiogpt-parts";
+const PARTS_LIMIT = 500_000; // characters; the most parts that are captioned take less than half of it
 const UNEXPLAINED = "The page has been loaded anew since this caption: press Caption for its reasons.";
 
 function keepTab() {
@@ -19,10 +21,11 @@ function keepTab() {
   }
 }
 
-// A link's settings count where it was opened, not where its page was loaded anew.
+// A link's settings count where it was opened, not where its page was loaded anew or gone back to.
 function opensLink(kept) {
   const [entry] = performance.getEntriesByType("navigation");
-  return location.hash.startsWith("#s=") && !(entry && entry.type === "reload" && kept.hash === location.hash);
+  const again = entry && ["reload", "back_forward"].includes(entry.type);
+  return location.hash.startsWith("#s=") && !(again && kept.hash === location.hash);
 }
 
 // Brings back what the tab held before; the server looks at each track's file as at any other's.
@@ -46,7 +49,30 @@ function bringBack() {
     }));
   selectTrack(0);
   renderTracks();
+  bringParts();
   return true;
+}
+
+// Captions of parts take minutes to make; each comes with whose parts they are.
+function keepParts() {
+  const { seconds, list } = through;
+  try {
+    const text = JSON.stringify({ v: 1, passages: state.tracks.map(passageOf), seconds, list });
+    if (list.length && text.length <= PARTS_LIMIT) sessionStorage.setItem(PARTS_KEY, text);
+    else sessionStorage.removeItem(PARTS_KEY);
+  } catch { /* as in keepTab */ }
+}
+
+function bringParts() {
+  try {
+    const { v, passages, seconds, list } = JSON.parse(sessionStorage.getItem(PARTS_KEY));
+    const same = JSON.stringify(passages) === JSON.stringify(state.tracks.map(passageOf));
+    const whole = ({ track, start, end, title, description }) => state.tracks[track] &&
+      [start, end].every(Number.isFinite) && [title, description].every((text) => typeof text === "string");
+    if (v !== 1 || !same || !list.every(whole)) return;
+    through.list = list;
+    if (PART_SECONDS.includes(seconds)) through.seconds = seconds;
+  } catch { /* nothing was kept, or nothing that can be read */ }
 }
 
 // The captions with their shares, without what only the pictures need: that is most of an answer.

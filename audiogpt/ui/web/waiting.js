@@ -34,9 +34,6 @@ function giveUp() {
 // Gradio says so where a run was not taken at all: its queue is full, or the network is gone.
 window.audiogptFailed = (kind) => {
   if (kind === "caption" && asking()) giveUp();
-  if (kind === "segments" && through.running) {
-    Object.assign(through, { running: false, error: "The server has not answered: try again." });
-    renderThrough();
-  }
+  if (kind === "segments" && through.running) failParts("The server has not answered: try again.");
   if (kind === "shapley") takeShapley({ error: "The server has not answered: try again." });
 };
