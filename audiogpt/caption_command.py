@@ -33,7 +33,7 @@ DECODING_HELP = {
     "coverage": "gain for using the tags' words",
     "invention": "loss for instruments that no tag names, and for saying things again",
     "length": "gain for ending near the expected length",
-    "target_words": "write about so many words (0: as expected)",
+    "target_words": "write about so many words, within min and max words (0: as expected)",
     "target_coverage": "share of the tags' words to use, in [0, 1] (0: not asked)",
     "consensus": "gain for likeness to captions drawn at random; slow (0: off)",
 }
@@ -87,7 +87,12 @@ def add_commands(subparsers) -> None:
     add("--seed", type=int, default=0, help="of --method sample and --consensus (default: 0)")
     add("--start", type=float, default=0.0, help="where to begin in each file (s)")
     add("--end", type=float, help="where to end in each file (s)")
-    add("--segments", type=float, metavar="S", help="also caption every S seconds")
+    add(
+        "--segments",
+        type=float,
+        metavar="S",
+        help="also caption every S seconds, each part by the tags heard in it, not by --tag",
+    )
     add("--json", action="store_true", help="print the whole result, with its trace, as JSON")
     parser.set_defaults(run=run)
 

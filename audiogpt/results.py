@@ -47,8 +47,8 @@ def ranked_captions(
     found = [ids for ids, rank in sorted(kept.items(), key=lambda pair: pair[1])]
     if not found:
         raise ValueError(
-            "No caption is possible under these settings: allow more words (max_words), or ask "
-            "for fewer (min_words)."
+            "No caption is possible under these settings: allow more words (max_words, the "
+            "most), or ask for fewer (min_words, the fewest)."
         )
 
     def counted(ids: Sequence[int]) -> str:
@@ -92,14 +92,23 @@ def caption_warnings(
         warnings.append("The caption mentions more artists than were given names.")
     if config.eos_token_id not in tokens:
         more = len(tokens) < config.n_positions
-        remedy = ": raise max_tokens for more" if more else ", the most that this model writes"
+        remedy = (
+            ": allow a longer one (max_tokens) for more"
+            if more
+            else ", the most that this model writes"
+        )
         warnings.append(f"The caption was cut at {len(tokens)} tokens{remedy}.")
     counted = counted_parts(config.formatting)
     words = sum(word.part in counted for word in caption.words)  # a name is one, as for the limits
     if 0 < decoding.max_words < words:
         warnings.append(
-            f"The caption has {words} words, more than max_words ({decoding.max_words}): no "
-            "sentence ended in time."
+            f"The caption has {words} words, more than the most asked for (max_words, "
+            f"{decoding.max_words}): no sentence ended in time."
+        )
+    if 0 < decoding.max_words < decoding.target_words:
+        warnings.append(
+            f"{decoding.target_words} words were asked for (target_words), but the most allowed is "
+            f"{decoding.max_words} (max_words): allow more."
         )
     return warnings
 

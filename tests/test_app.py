@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +39,8 @@ def test_any_length_is_taken_where_the_limit_is_infinite(
 ) -> None:
     monkeypatch.setenv("AUDIOGPT_CHECKPOINT", str(tiny_checkpoint))
     monkeypatch.setenv("AUDIOGPT_MAX_MINUTES", "inf")
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))  # which app.py changes
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))  # which app.py changes,
+    monkeypatch.setattr(tempfile, "tempdir", None)  # as this
     spec = importlib.util.spec_from_file_location("demo_app", ROOT / "app.py")
     assert spec is not None and spec.loader is not None
     app = importlib.util.module_from_spec(spec)

@@ -366,20 +366,23 @@ def test_what_is_counted_is_what_the_model_writes(captioner, formatting):
 
 
 def test_too_many_words_are_said(captioner):
-    def warnings(text: str, formatting: str = "standard") -> list[str]:
+    def warnings(text: str, formatting: str = "standard", *, target_words: int = 0) -> list[str]:
         config = tiny_config(formatting=formatting)
         ids = captioner.tokenizer.encode(text + "<|endoftext|>")
         caption = read_caption(
             captioner.tokenizer, ids, artists=["Guns N' Roses"], formatting=formatting
         )
-        return caption_warnings(caption, ids, config, Decoding(max_words=4))
+        decoding = Decoding(max_words=4, target_words=target_words)
+        return caption_warnings(caption, ids, config, decoding)
 
     kept = "<title> One two three four five <description> Soft drums by artist0."
     assert warnings(kept) == []  # the title does not count, and a name is one word
     (told,) = warnings(kept.replace("Soft", "Very soft"))
-    assert "has 5 words, more than max_words (4)" in told
+    assert "has 5 words, more than the most asked for (max_words, 4)" in told
     assert warnings("one two three four", "title_only") == []
     assert len(warnings("one two three four five", "title_only")) == 1
+    (told,) = warnings(kept, target_words=5)
+    assert told.startswith("5 words were asked for (target_words), but the most allowed is 4")
 
 
 def test_where_nothing_can_be_written_it_is_said(captioner, request_, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from conftest import ROOT
 
 from audiogpt.cli import main
+from audiogpt.training.commands import add_commands
 
 COMMANDS = (
     "train --features_path no --annotation_folder no",
@@ -55,3 +57,27 @@ def test_every_command_asks_for_what_it_needs(
     assert main(command.split()) == 2
     assert f"Training needs {package}: `pip install" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_every_switch_says_what_it_does() -> None:
+    commands = argparse.ArgumentParser().add_subparsers()
+    add_commands(commands)
+    bare = [
+        f"{name} {action.option_strings[0]}"
+        for name, parser in commands.choices.items()
+        for action in parser._actions
+        if not action.help
+    ]
+    assert {command.split()[0] for command in COMMANDS} <= commands.choices.keys()
+    assert not bare
+
+
+def test_help_shows_the_defaults_that_say_something(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in COMMANDS:
+        with pytest.raises(SystemExit):
+            main([command.split()[0], "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    for default in ("0.001", "0", "True", "words coverage"):
+        assert f"(default: {default})" in said
+    for noise in ("None", "False", "()"):
+        assert f"(default: {noise})" not in said

@@ -94,6 +94,27 @@ def test_a_finished_model_stays_where_its_checkpoints_are_gone(data: Path, tmp_p
     assert (model / "model.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
+def test_a_prolonged_run_that_is_cut_off_goes_on(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it noted as the best when it ended has given way to better checkpoints since."""
+    options = published_options(tmp_path, data, num_train_epochs=1, reinforcement_epochs=0.0)
+    with monkeypatch.context() as patch:
+        _ciders(patch, [1.0])
+        train_published(options)
+    longer = replace(options, num_train_epochs=5, resume_last=True)
+    with monkeypatch.context() as patch:
+        _ciders(patch, [2.0, 3.0, 4.0])
+        _cut_off(longer, 3)
+    assert not (tmp_path / "run" / "cross-entropy" / "checkpoint-3").exists()
+    with monkeypatch.context() as patch:
+        left = _ciders(patch, [5.0])
+        model = train_published(longer)
+    assert not left
+    assert _same(model, tmp_path / "run" / "cross-entropy" / "checkpoint-15")
+
+
 def test_a_run_without_an_epoch_has_no_checkpoint_to_miss(data: Path, tmp_path: Path) -> None:
     options = published_options(tmp_path, data, num_train_epochs=0)
     before = _weights(train_published(options))

@@ -113,6 +113,11 @@ def test_a_saved_playlist_is_made_again_once_its_audio_is_there(page, tmp_path):
     expect(other.get_by_label(f"Weight of {renamed.name}")).to_have_value("0.5")
     wait_done(other)
     expect(tags.locator("li")).to_have_count(0)
+    other.get_by_label(f"Remove {renamed.name}").click()
+    expect(note).to_have_text(f"Loaded as it was saved. To make it again, add {first}, {second}.")
+    part(other, "files").set_input_files(renamed)
+    expect(note).to_have_text(f"Loaded as it was saved. To make it again, add {first}.")
+    wait_done(other)
     part(other, "files").set_input_files(EXAMPLES[0])
     expect(note).to_have_text("Loaded and made again: the same caption.")
     assert caption_of(other) == caption
@@ -120,6 +125,14 @@ def test_a_saved_playlist_is_made_again_once_its_audio_is_there(page, tmp_path):
     expect(other.get_by_label(f"Artist of {first}")).to_have_value("Clara")
     expect(part(other, "passage-text")).to_have_text("0:03–0:09")
     expect(part(other, "from")).to_have_value("3")
+
+    other.get_by_label(f"Remove {first}").click()
+    wait_done(other)
+    part(other, "load").set_input_files(path)
+    expect(note).to_have_text(f"Loaded as it was saved. To make it again, add {first}.")
+    set_slider(other, f"Weight of {second}", 0.75)  # then it is another caption
+    part(other, "files").set_input_files(EXAMPLES[0])
+    expect(note).to_have_text("Loaded as it was saved.")
     other.context.close()
 
 

@@ -217,7 +217,7 @@ def test_arrow_keys_recaption_too(page):
 
 def test_unknown_tags_are_said_to_be_unknown_and_never_become_markup(page):
     add_tag(page, "<img src=x onerror=alert(1)>")
-    expect(part(page, "tag-note")).to_contain_text("not one of the tags")
+    expect(part(page, "tag-note")).to_contain_text("not among the tags that can be heard")
     wait_done(page)
     assert page.locator("[data-id=tags] img").count() == 0
     add_tag(page, "piano")

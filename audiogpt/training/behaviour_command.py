@@ -6,22 +6,29 @@ import argparse
 import random
 from pathlib import Path
 
+from audiogpt.caption_command import DECODING_HELP
+from audiogpt.training.training_commands import HELP, WithDefaults
+
 ONE_OF = 4  # held-out grooves is listened to: ranking takes the square of their number
 
 
 def add_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `check-behaviour`."""
     parser = subparsers.add_parser(
-        "check-behaviour", help="test that audio matters, tags steer and artists show"
+        "check-behaviour",
+        help="test that audio matters, tags steer and artists show",
+        formatter_class=WithDefaults,
     )
-    parser.add_argument("--checkpoint", default="audiogpt-small", help="folder, name or hub id")
-    parser.add_argument("--musiccaps", type=Path, required=True, help="MusicCaps' CSV")
-    parser.add_argument("--incompetech", type=Path, help="folder with tracks.jsonl and audio/")
-    parser.add_argument("--grooves", type=Path, help="folder of scripts/render_grooves.py")
+    parser.add_argument("--checkpoint", default="audiogpt-small", help=HELP["checkpoint"])
+    parser.add_argument("--musiccaps", type=Path, required=True, help=HELP["musiccaps"])
+    parser.add_argument("--incompetech", type=Path, help=HELP["incompetech"])
+    parser.add_argument("--grooves", type=Path, help=HELP["grooves"])
     parser.add_argument("--embeddings", type=Path, help="folder of prepare-data, to save time")
     parser.add_argument("--requests", type=int, default=1000, help="random requests with artists")
-    parser.add_argument("--beams", type=int, help="beams (default: the checkpoint's decoding)")
-    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument(
+        "--beams", type=int, help=f"{DECODING_HELP['beams']} (default: the checkpoint's)"
+    )
+    parser.add_argument("--threads", type=int, default=0, help=HELP["threads"])
     parser.set_defaults(run=_check)
 
 

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audiogpt.caption_command import DECODING_HELP
 from audiogpt.training import behaviour_command, training_commands
 from audiogpt.training.options import AUDIO_EMBEDDINGS
+from audiogpt.training.training_commands import HELP, WithDefaults
 
 if TYPE_CHECKING:
     from audiogpt.training.evaluation import Prediction
@@ -26,15 +28,17 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _add_prepare(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("prepare-data", help="embed the training clips once")
-    parser.add_argument("--incompetech", type=Path, help="folder with tracks.jsonl and audio/")
-    parser.add_argument("--grooves", type=Path, help="folder of scripts/render_grooves.py")
+    parser = subparsers.add_parser(
+        "prepare-data", help="embed the training clips once", formatter_class=WithDefaults
+    )
+    parser.add_argument("--incompetech", type=Path, help=HELP["incompetech"])
+    parser.add_argument("--grooves", type=Path, help=HELP["grooves"])
     parser.add_argument("--embeddings", type=Path, required=True, help="folder to write .npz into")
     parser.add_argument(
         "--audio_embedding",
         choices=AUDIO_EMBEDDINGS,
         default=AUDIO_EMBEDDINGS[0],
-        help="which embedding (train-small takes the same)",
+        help=HELP["audio_embedding"],
     )
     parser.set_defaults(run=_prepare)
 
@@ -71,14 +75,34 @@ def _clips(source: str, folder: Path) -> list[Path]:
 
 
 DATASETS = ("musiccaps", "incompetech", "grooves", "playlists")
+DECODING = {  # what of it has a switch
+    "beams": int,
+    "length_penalty": float,
+    "no_repeat_ngram": int,
+    "coverage": float,
+    "invention": float,
+    "length": float,
+    "target_coverage": float,
+    "target_words": int,
+    "consensus": float,
+}
 
 
 def _add_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("evaluate", help="caption a data set and score the captions")
-    parser.add_argument("--checkpoint", default="audiogpt-small", help="folder, name or hub id")
-    parser.add_argument("--dataset", choices=DATASETS, required=True)
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="caption a data set and score the captions",
+        formatter_class=WithDefaults,
+    )
+    parser.add_argument("--checkpoint", default="audiogpt-small", help=HELP["checkpoint"])
+    parser.add_argument("--dataset", choices=DATASETS, required=True, help="what --data holds")
     parser.add_argument("--data", type=Path, required=True, help="CSV file or folder")
-    parser.add_argument("--split", default="test")
+    parser.add_argument(
+        "--split",
+        default="test",
+        help="train, validation or test (musiccaps); train or test (incompetech, grooves); train, "
+        "val or test (playlists)",
+    )
     parser.add_argument(
         "--inputs",
         choices=("tags", "audio", "both"),
@@ -89,19 +113,14 @@ def _add_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
     parser.add_argument("--bertscore", type=Path, help="folder of an encoder: adds BERTScore")
     parser.add_argument("--bertscore_layer", type=int, help="its hidden layer (default: the last)")
     parser.add_argument("--out", type=Path, help="predictions file to write")
-    parser.add_argument("--limit", type=int, default=0, help="first rows only")
-    parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--beams", type=int, help="beams (default: the checkpoint's decoding)")
-    parser.add_argument("--length_penalty", type=float)
-    parser.add_argument("--no_repeat_ngram", type=int)
-    parser.add_argument("--coverage", type=float, help="gain for using all of the tags' words")
-    parser.add_argument("--invention", type=float, help="loss for each instrument not given")
-    parser.add_argument("--length", type=float, help="gain for as many words as expected")
-    parser.add_argument("--target_coverage", type=float, help="share of the tags' words asked for")
-    parser.add_argument("--target_words", type=int, help="words asked for (default: as expected)")
-    parser.add_argument("--consensus", type=float, help="gain for likeness to draws (slower)")
+    parser.add_argument("--limit", type=int, default=0, help="first rows only (0: all)")
+    parser.add_argument("--batch_size", type=int, default=32, help="rows captioned together")
     parser.add_argument("--compare", type=Path, help="other predictions: paired bootstrap")
-    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=0, help=HELP["threads"])
+    decoding = parser.add_argument_group("decoding", "What is not set is the checkpoint's own.")
+    told = DECODING_HELP | {"target_words": "write about so many words (0: as expected)"}
+    for name, kind in DECODING.items():
+        decoding.add_argument(f"--{name}", type=kind, help=told[name])
     parser.set_defaults(run=_evaluate)
 
 
@@ -117,10 +136,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     decoding = dict(read_config(resolve(options.checkpoint)).decoding)
-    for name in (
-        *("beams", "length_penalty", "no_repeat_ngram", "coverage", "invention", "length"),
-        *("target_coverage", "target_words", "consensus"),
-    ):
+    for name in DECODING:
         if getattr(options, name) is not None:
             decoding[name] = getattr(options, name)
     decoding["n_best"] = min(decoding.get("beams", 4), 16)

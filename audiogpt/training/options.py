@@ -1,4 +1,7 @@
-"""The settings of training runs: plain data, so that the command line loads nothing heavy."""
+"""The settings of training runs: plain data, so that the command line loads nothing heavy.
+
+What each of them does stands in `HELP` of `training_commands`.
+"""
 
 from __future__ import annotations
 
@@ -17,24 +20,24 @@ class OpenDataOptions:
     output: Path
     incompetech: Path | None = None
     grooves: Path | None = None
-    embeddings: Path | None = None  # folder with incompetech.npz, grooves.npz and heard.json
-    audio_embedding: str = "musicnn-pooled"  # what those are
-    tags_only: bool = False  # a model of tags alone, to start from or to learn from
-    start: Path | None = None  # checkpoint to go on from: its weights and vocabulary
-    start_share: float = 0.0  # of its weights in the result, against those that were trained
-    only: str | None = None  # branch that learns alone, all else as in --start
-    audio_probe: bool = False  # it is audio, and begins as a linear guess of the tags
-    vocabulary_of: Path | None = None  # checkpoint whose vocabulary is used
-    teachers: tuple[Path, ...] = ()  # checkpoints to learn from, of the same vocabulary
-    language_teacher: Path | None = None  # language model to learn captions from, as well
-    distinct_batches: int = 0  # after which the schedule begins anew; 0: never
-    distillation: float = 0.5  # weight of the teachers' predictions in the targets
-    contrast: float = 0.0  # weight of telling each sound from another by the caption
+    embeddings: Path | None = None
+    audio_embedding: str = "musicnn-pooled"
+    tags_only: bool = False
+    start: Path | None = None
+    start_share: float = 0.0
+    only: str | None = None
+    audio_probe: bool = False
+    vocabulary_of: Path | None = None
+    teachers: tuple[Path, ...] = ()
+    language_teacher: Path | None = None
+    distinct_batches: int = 0
+    distillation: float = 0.5
+    contrast: float = 0.0
     n_layer: int = 4
     n_embd: int = 256
     n_head: int = 4
     encoder_layer: int = 0
-    controls: tuple[str, ...] = ("words", "coverage")  # what captions can be asked to be
+    controls: tuple[str, ...] = ("words", "coverage")
     vocabulary: int = 6000
     dropout: float = 0.1
     label_smoothing: float = 0.05
@@ -47,9 +50,9 @@ class OpenDataOptions:
     average_decay: float = 0.998
     max_grad_norm: float = 1.0
     evaluate_every: int = 250
-    save_every: int = 250  # steps, beside the saves of every evaluation that is the best so far
-    select: str = "cider"  # what chooses the checkpoint that is kept: cider, or loss
-    patience: int = 0  # evaluations without a better `select`; 0: never stop early
+    save_every: int = 250
+    select: str = "cider"
+    patience: int = 0
     bf16: bool = True
     seed: int = 42
     threads: int = 0
@@ -86,16 +89,16 @@ class OpenDataOptions:
 class LanguageTeacherOptions:
     """Fine-tuning of a pretrained language model on MusicCaps' training rows."""
 
-    language_model: str  # folder, .gguf file, or Hugging Face name
+    language_model: str
     musiccaps: Path
     output: Path
-    vocabulary_of: Path  # checkpoint whose vocabulary it gets
+    vocabulary_of: Path
     epochs: int = 2
     batch_size: int = 16
     lr: float = 3e-4
     warmup: int = 30
     weight_decay: float = 0.05
-    tags_weight: float = 0.3  # of the tags' tokens in the loss, the captions' having 1
+    tags_weight: float = 0.3
     max_grad_norm: float = 1.0
     bf16: bool = True
     seed: int = 0
@@ -117,7 +120,7 @@ class PublishedOptions:
     random_seed: int = 42
     log_file: Path = Path("log/audiogpt.txt")
     decoder_layer: int = 12
-    encoder_layer: int | None = None  # 3 for images, 0 for playlists
+    encoder_layer: int | None = None
     optimizer_type: str = "adamw"
     gradient_accumulation_steps: int = 1
     train_percentage: float = 1.0
@@ -135,15 +138,15 @@ class PublishedOptions:
     no_srau: bool = False
     # Beyond the original.
     output: Path = Path("runs")
-    gpt_path: str = "gpt2"  # folder or Hugging Face name of the weights for gpt_model_type gpt
-    n_embd: int = 768  # with gpt_model_type random
-    vocabulary: int = 8000  # of the vocabulary trained with gpt_model_type random
-    tag_table: Path | None = None  # vectors of tags by word: a checkpoint's, or the published file
-    fusion: str | None = None  # meshed for images, sum for playlists
-    reinforcement_epochs: float | None = None  # None: what patience leaves of num_train_epochs
-    patience: int = 5  # evaluations without a better CIDEr before a phase ends; 0: never
-    save_every: int = 500  # steps, beside the saves after each epoch; 0: only those
-    longest: int = 80  # tokens of a caption
+    gpt_path: str = "gpt2"
+    n_embd: int = 768
+    vocabulary: int = 8000
+    tag_table: Path | None = None
+    fusion: str | None = None
+    reinforcement_epochs: float | None = None
+    patience: int = 5
+    save_every: int = 500
+    longest: int = 80
     beam_size: int = 5
     bf16: bool = False
     threads: int = 0
@@ -174,13 +177,13 @@ class PolishOptions:
     embeddings: Path | None = None
     steps: int = 150
     batch_size: int = 16
-    captions: int = 5  # written per row
-    sample: bool = False  # drawn, instead of by beam search
+    captions: int = 5
+    sample: bool = False
     lr: float = 3e-5
     warmup: int = 10
     coverage: float = 1.0
     invention: float = 0.15
-    cross_entropy: float = 0.5  # weight of the ordinary mixture beside the reward
+    cross_entropy: float = 0.5
     average_decay: float = 0.97
     max_grad_norm: float = 1.0
     evaluate_every: int = 50

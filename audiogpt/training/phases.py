@@ -71,8 +71,11 @@ def run_phase(trainer: CaptionTrainer, options: PublishedOptions, epochs: float)
     if options.resume_last or options.resume_best:
         if record.is_file():
             ended = Phase(**json.loads(record.read_text(encoding="utf-8")))
-            load_best(trainer, folder / ended.best)
-            if ended.stopped or ended.epochs >= epochs:
+            over = ended.stopped or ended.epochs >= epochs
+            # One that was prolonged and cut off may have kept better checkpoints than it noted.
+            if over or last_checkpoint(folder) is None:
+                load_best(trainer, folder / ended.best)
+            if over:
                 return ended
         start = last_checkpoint(folder) if options.resume_last else best_checkpoint(folder)
     trainer.train(resume_from_checkpoint=str(start) if start else None)

@@ -83,4 +83,5 @@ def upload_folder() -> UploadFolder:
     """This process's folder, made known to gradio: call it before the page is built."""
     folder = UploadFolder(Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()))
     os.environ["GRADIO_TEMP_DIR"] = str(folder.path)
+    tempfile.tempdir = str(folder.path)  # where two routes that the page has no use for write files
     return folder

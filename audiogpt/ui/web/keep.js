@@ -123,7 +123,8 @@ function expectSaved() {
   const missing = awaited();
   if (missing.length)
     return sayLoaded("Loaded as it was saved. To make it again, add " + missing.map((track) => track.name || "its audio").join(", ") + "." + otherwise);
-  const changed = state.tracks.length > result.request.tracks.length || JSON.stringify(settingsData()) !== settings;
+  const used = (tracks) => JSON.stringify(tracks.map(asSaved));
+  const changed = state.auto || used(state.tracks) !== used(result.request.tracks) || JSON.stringify(settingsData()) !== settings;
   forgetSaved();
   if (changed) return; // made from what the visitor has added or set since, it is not the saved one
   sayLoaded("Loaded, and making it again\u2026");

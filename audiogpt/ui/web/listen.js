@@ -89,6 +89,7 @@ function removeTrack(index) {
   renderTags();
   renderWhy(); // what is no longer here cannot be played from there
   changed();
+  if (awaited().length) expectSaved(); // what has left is to be added again, too
 }
 
 function selectTrack(index) {

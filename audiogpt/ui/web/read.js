@@ -78,11 +78,15 @@ function renderOthers() {
 }
 
 const rankedBy = ({ decoding, tags, strengths }) => {
-  const { coverage = 0, invention = 0 } = decoding || {};
+  const { coverage = 0, invention = 0, length = 0, consensus = 0 } = decoding || {};
   const heard = strengths.tags !== 0 && tags.some((tag) => tag.weight > 0);
-  return heard && (coverage || invention)
-    ? " It is the log-probability over the length, with a bonus for using the tags\u2019 words, the more where they stand together, and a penalty for each instrument that no tag names, each word that a tag rules out and each tag told again (Decoding turns both off)."
-    : "";
+  const terms = [
+    heard && coverage && "a bonus for using the tags\u2019 words, the more where they stand together",
+    heard && invention && "a penalty for each instrument that no tag names, each word that a tag rules out and each tag told again",
+    length && "a bonus for about as many words as are usual or asked for",
+    consensus && "a bonus for agreeing with captions drawn at random",
+  ].filter(Boolean);
+  return terms.length ? " It is the log-probability over the length, with " + terms.join("; ") + " (Decoding turns each off)." : "";
 };
 
 const likelier = (difference) => {
@@ -139,7 +143,8 @@ function renderThrough() {
     through.error && h("p", { class: "error" }, through.error),
     whole && state.tracks.length > 0 && h("p", { class: "whole" }, h("strong", {}, "The whole: "), shortForm(whole)),
     h("ol", { class: "through", "data-id": "segments" }, rows),
-    !state.tracks.length && h("p", { class: "soft" }, "Add music to caption it part by part; each part is heard for itself, with its own tags.")));
+    h("p", { class: "soft small" }, (state.tracks.length ? "" : "Add music to caption it part by part. ") +
+      "Each part is heard for itself: it takes the tags heard in it, not those under Steer. Artists, strengths and decoding hold.")));
 }
 
 function takeSegments(answer) {

@@ -12,7 +12,7 @@ function renderTags() {
     const known = KNOWN.has(tag.text.toLowerCase()) || confidence !== null;
     const note = confidence !== null
       ? h("span", { class: "soft small" }, "heard " + percent(confidence))
-      : !known && h("span", { class: "soft small" }, "not a listed tag");
+      : !known && h("span", { class: "soft small" }, first.tags_as_text ? "typed" : "not a listed tag");
     return sliderRow({
       name: tag.text, label: "Weight of the tag " + tag.text, value: tag.weight, note,
       input: (value) => { tag.weight = value; touchTags(); changed(); },
@@ -51,8 +51,8 @@ function addTag(text) {
   if (state.tags.length >= 100) { note.textContent = "A hundred tags are the most."; return; }
   state.tags.push({ text, weight: 1 });
   note.textContent = KNOWN.has(text.toLowerCase()) ? ""
-    : "\u201c" + text + "\u201d is not one of the tags that the page knows: " + (first.tags_as_text
-      ? "the model reads it as text, so its effect is less sure."
+    : "\u201c" + text + "\u201d is not among the tags that can be heard; " + (first.tags_as_text
+      ? "the model reads any text, but rare words do less."
       : "words that the model has no vector for have no effect.");
   touchTags();
   renderTags();
@@ -157,7 +157,7 @@ const FIELDS = [
   ["max_tokens", "Longest caption (tokens)", 1, first.longest, 1],
   ["min_words", "Fewest words", 0, 256, 1],
   ["max_words", "Most words (0: any)", 0, 256, 1],
-  ["target_words", "Words aimed at (0: usual)", 0, 256, 1],
+  ["target_words", "Words aimed at, within these (0: usual)", 0, 256, 1],
   ["length", "Bonus: that length", 0, 10, 0.05], ["length_penalty", "Length penalty", 0, 3, 0.1],
   ["no_repeat_ngram", "Never repeat n words", 0, 16, 1],
   ["target_coverage", "Tags\u2019 words to use (0: free)", 0, 1, 0.05],
@@ -197,7 +197,7 @@ function renderDecoding() {
         changed();
       },
     })));
-  const seed = h("label", {}, "Seed (for sampling)", h("input", {
+  const seed = h("label", {}, "Seed (sampling, consensus)", h("input", {
     type: "number", min: 0, max: 4294967295, step: 1, value: state.seed, "data-id": "seed",
     onchange: (event) => {
       state.seed = Math.round(within(event.target.valueAsNumber, 0, 4294967295, 0));

@@ -145,7 +145,7 @@ function wordDetail() {
   const probability = Math.exp(tokensOf(word).reduce((sum, t) => sum + result.trace.log_probability[t], 0));
   return h("div", { class: "detail", "data-id": "detail" },
     h("div", { class: "detail-head" }, h("h3", {}, "\u201c" + word.text + "\u201d"),
-      h("span", { class: "soft" }, "probability " + percent(probability) + (word.end - word.start > 1 ? " \u00b7 " + (word.end - word.start) + " pieces, averaged" : ""))),
+      h("span", { class: "soft" }, "probability " + percent(probability) + (word.end - word.start > 1 ? " \u00b7 " + (word.end - word.start) + " pieces, together" : ""))),
     h("div", { class: "columns" },
       h("div", {}, h("h4", {}, "Made of"), branchTable(view.answer, view.word), tagAttention(result, word)),
       h("div", {}, h("h4", {}, "Likeliest here"), nearWinners(view.answer, view.word)),
@@ -165,7 +165,7 @@ function renderWhy() {
     h("h3", {}, "Along the music"), drawTime(view.answer),
     h("h3", {}, view.mode === "gates" ? "Raw gates, layer by layer" : "Shares, layer by layer"), drawLayers(view.answer, selectWord),
     view.mode === "gates" && h("p", { class: "soft small" }, "A gate says how far a layer opens, not how much came through: beside an empty branch, or a large context, an open gate adds little. The exact shares count what arrived."),
-    h("p", { class: "honest" }, HONESTY + " Words are the mean of their pieces. \u2260: " + DISAGREEMENT));
+    h("p", { class: "honest" }, HONESTY + " A word\u2019s shares, gates and attention are the means of its pieces; its probability, drops and Shapley values count all of them together. \u2260: " + DISAGREEMENT));
 }
 
 function takeShapley(answer) {
