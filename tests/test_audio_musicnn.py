@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import SHARED
 
 from audiogpt.audio import musicnn_weights
 from audiogpt.audio.embedding import load_embedding, track_row
@@ -25,7 +26,7 @@ from audiogpt.audio.musicnn_weights import batch_norm, load_weights
 from audiogpt.audio.tag_vocabulary import MSD_LABELS, MTT_LABELS
 from audiogpt.audio.tagger import load_tagger
 
-ORACLE = Path(__file__).resolve().parents[2] / "shared" / "oracle" / "musicnn"
+ORACLE = SHARED / "oracle" / "musicnn"
 CLIPS = ("brahms", "fishin", "fishin30", "nutcracker", "trumpet")
 TOLERANCE = 1e-4
 needs_oracle = pytest.mark.skipif(

@@ -50,5 +50,16 @@ def test_plurals_capitals_and_names_of_several_words_stay_whole() -> None:
     )
     bound = _pair("A pop rock song with a rock organ.", "pop rock", "rock organ")
     assert SWAPS.draw(bound, random.Random(0), chance=1.0) == bound
+    for text, tags in (
+        ("Ambient room noises and electronic drum beats.", ("ambient noises", "electronic beats")),
+        ("A rock and roll song.", ("rock and roll",)),
+        ("It is country and western, rhythm and blues.", ("country", "blues")),
+    ):
+        name = _pair(text, *tags)
+        assert SWAPS.draw(name, random.Random(0), chance=1.0) == name
+    ambient = _pair("An ambient track.", "ambient")
+    assert SWAPS.draw(ambient, random.Random(0), chance=1.0) == ambient  # not in those
+    known = Swaps.of([*CORPUS, ambient])
+    assert known.draw(ambient, random.Random(0), chance=1.0) != ambient
     untold = _pair("A slow song.", "jazz")
     assert SWAPS.draw(untold, random.Random(0), chance=1.0) == untold

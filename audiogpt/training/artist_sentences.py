@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 ARTIST_ROWS = 10
 NEARLY_ALL = 0.92  # share from which the others go unnamed, so that it reads much like being alone
+EVEN = 1.5  # times the least share that the greatest of an even mix may be
+NAMED = 4  # artists of an even mix who are all named
 
 
 def draw_shares(dice: random.Random) -> tuple[float, ...]:
@@ -64,17 +66,24 @@ def artist_sentence(shares: Sequence[float], dice: random.Random) -> str:
                 f"This is artist0 above all, and some {others} besides.",
             )
         )
-    if top - shares[count - 1] < 0.12:
-        shown = name_list(range(min(count, dice.choice((2, 3, 3, 4)))))
-        forms = [
-            f"It is an even mix of {shown}.",
-            f"{shown} share it equally.",
-            f"{shown} take turns in equal measure.",
-        ]
-        if count > 4:
+    if top < EVEN * shares[count - 1]:
+        if count > NAMED:  # whoever is named shares it with others
             few = name_list(range(dice.choice((2, 3))))
-            forms.append(f"Many artists appear in equal parts, {few} among them.")
-        return dice.choice(forms)
+            return dice.choice(
+                (
+                    f"Many artists appear in equal parts, {few} among them.",
+                    f"It is an even mix of many artists, {few} among them.",
+                    f"Many artists take turns in equal measure, such as {few}.",
+                )
+            )
+        all_of_them = name_list(range(count))
+        return dice.choice(
+            (
+                f"It is an even mix of {all_of_them}.",
+                f"{all_of_them} share it equally.",
+                f"{all_of_them} take turns in equal measure.",
+            )
+        )
     leaders = sum(share >= 0.6 * top for share in shares)
     if leaders >= 2:
         lead = name_list(range(min(leaders, 3)))
@@ -112,5 +121,8 @@ def artists_only_title(shares: Sequence[float], dice: random.Random) -> str:
         return dice.choice(("All About artist0", "Nothing but artist0", "artist0 in Focus"))
     if shares[0] >= 0.6:
         return dice.choice(("artist0 and Friends", "Mostly artist0", "artist0 and a Few Others"))
-    shown = name_list(range(min(count, dice.choice((2, 3)))))
+    few = range(min(count, dice.choice((2, 3))))
+    shown = name_list(few)
+    if count > len(few):
+        return dice.choice((f"{', '.join(shown.split(' and '))} and Others", f"A Mix with {shown}"))
     return dice.choice((f"A Mix of {shown}", f"{shown} Together", f"Between {shown}"))

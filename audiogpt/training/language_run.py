@@ -51,6 +51,7 @@ class LanguageItems(Dataset[Item]):
         seed: int,
     ) -> None:
         self.items: list[Item] = []
+        left: list[Item] = []
         for epoch in range(epochs):
             dice = random.Random(f"{seed}-{epoch}")
             made = [_item(row, tokenizer, dice, plain=epoch % 2 == 0) for row in rows]
@@ -60,10 +61,11 @@ class LanguageItems(Dataset[Item]):
             for first in range(0, len(made), block):
                 part = sorted(made[first : first + block], key=lambda item: sum(map(len, item)))
                 batches += [part[i : i + batch_size] for i in range(0, len(part), batch_size)]
-            short = [batch for batch in batches if len(batch) < batch_size]  # last, to stay in step
+            left += [item for batch in batches if len(batch) < batch_size for item in batch]
             whole = [batch for batch in batches if len(batch) == batch_size]
             dice.shuffle(whole)
-            self.items += [item for batch in (*whole, *short) for item in batch]
+            self.items += [item for batch in whole for item in batch]
+        self.items += left  # after all epochs, or the batches of the next would not be these
 
     def __len__(self) -> int:
         return len(self.items)

@@ -45,8 +45,8 @@ def split_sentences(text: str) -> tuple[str, ...]:
 
 
 _ARTICLES = (
-    (re.compile(r"\b([Aa]) (?!one|once|eu)(?=[aeio]\w)"), r"\1n "),
-    (re.compile(r"\b([Aa])n (?=[bcdfgjklmnpqrtvwxyz]\w)"), r"\1 "),
+    (re.compile(r"\b([Aa]) (?!one|once|eu)(?=(?:[aeio]|u[mpr]|un(?!i))\w)"), r"\1n "),
+    (re.compile(r"\b([Aa])n (?!hour|honest|honou?r|heir)(?=[b-df-hj-np-tv-z]\w)"), r"\1 "),
 )
 _FIXES = (
     (re.compile(r"[‘’]"), "'"),

@@ -39,6 +39,10 @@ _BOUND = (
     | _STYLES
     | _INSTRUMENTS
 )
+# These speak of any sound ("ambient noise", "electronic drums") unless a word for music follows.
+_OF_SOUNDS = word_set("electronic ambient classical")
+_MUSIC = word_set("song music piece track tune composition style genre instrumental")
+_JOINED = _STYLES | word_set("roll western rhythm")  # "rock and roll" is one name
 
 _WORD = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)*")
 
@@ -95,6 +99,11 @@ def _free_words(text: str) -> set[str]:
             bound.add(second)
         if second in _BOUND and second not in _INSTRUMENTS and first not in _MOODS:
             bound.add(first)
+        if first in _OF_SOUNDS and second.isalpha() and second not in _MUSIC:
+            bound.add(first)
+    for first, second in pairwise(word for word in folded if word != "and"):
+        if first in _JOINED and second in _JOINED:
+            bound |= {first, second}
     return set(folded) - bound
 
 
