@@ -10,12 +10,12 @@ from pathlib import Path
 
 from audiogpt.request import (
     BRANCH_NAMES,
-    MAX_NAME,
     Artist,
     CaptionRequest,
     Decoding,
     Tag,
     Track,
+    name_of_file,
 )
 from audiogpt.words import plain_tag
 
@@ -66,7 +66,7 @@ def add_commands(subparsers) -> None:
         metavar="TAG[=WEIGHT]",
         help="a tag, with a weight in [0, 1]; 0 removes a tag that was heard",
     )
-    add("--no-heard-tags", action="store_true", help="use only the tags given by --tag")
+    add("--no-heard-tags", action="store_true", help="use only --tag's and a playlist's own tags")
     add(
         "--artist",
         action="append",
@@ -123,10 +123,11 @@ def run(options: argparse.Namespace) -> int:
     for name, tracks, own_tags in groups:
         heading = f"{name}: " if len(groups) > 1 and name else ""
         try:
-            heard = own_tags
-            if heard is None:
-                heard = () if options.no_heard_tags else captioner.suggest_tags(tracks)
-            request = dataclasses.replace(base, tracks=tracks, tags=_merged(heard, tags))
+            # Before anything is heard, which may take long: a request with too much in it.
+            request = dataclasses.replace(base, tracks=tracks, tags=_merged(own_tags or (), tags))
+            if own_tags is None and not options.no_heard_tags:
+                heard = captioner.suggest_tags(tracks)
+                request = dataclasses.replace(request, tags=_merged(heard, tags))
             result = captioner.caption(request, trace=options.json)
             parts = (
                 list(captioner.segments(request, seconds=options.segments))
@@ -149,7 +150,8 @@ def run(options: argparse.Namespace) -> int:
             continue
         print(f"{heading}{result.title}\n{result.description}", flush=True)
         for part in parts:
-            print(f"  {part.start:.0f}–{part.end:.0f} s: {part.title} – {part.description}")
+            whose = f"{tracks[part.track].name}, " if len(tracks) > 1 else ""
+            print(f"  {whose}{part.start:.0f}–{part.end:.0f} s: {part.title} – {part.description}")
         if len(groups) > 1:
             print()
     if options.json:
@@ -186,17 +188,12 @@ def _groups(
             for playlist in playlists
         ]
     tracks = tuple(
-        Track(path=str(path), name=_fit(path.name), start=options.start, end=options.end)
+        Track(path=str(path), name=name_of_file(path.name), start=options.start, end=options.end)
         for path in options.files
     )
     if options.together or not tracks:
         return [("", tracks, None)]
     return [(track.name, (track,), None) for track in tracks]
-
-
-def _fit(name: str) -> str:
-    """A file's name as a track's: a disk has longer ones, and bytes in them that are no UTF-8."""
-    return name.encode("utf-8", "replace").decode("utf-8")[:MAX_NAME]
 
 
 def _merged(heard: tuple[Tag, ...], given: list[tuple[str, float]]) -> tuple[Tag, ...]:

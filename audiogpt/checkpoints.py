@@ -50,11 +50,10 @@ def resolve(name: str | os.PathLike[str]) -> Path:
     if text.count("/") != 1 or text.startswith((".", "/", "~")):
         raise CheckpointError(f"There is no checkpoint at {text}.")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(text, allow_patterns=list(HUB_PATTERNS)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # the hub's client passes on its HTTP and transfer libraries' own
         raise CheckpointError(
             f"The checkpoint {text} is not here and could not be fetched from the Hugging Face Hub "
             f"({type(error).__name__}); download it elsewhere and give the path of its folder."

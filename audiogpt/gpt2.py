@@ -73,12 +73,11 @@ def gpt2_folder(source: str | os.PathLike[str]) -> Path:
     if name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise CheckpointError(f"There is no GPT-2 at {name}.")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
 
     full = name if "/" in name else f"{HUB_OWNER}/{name}"
     try:
         return Path(snapshot_download(full, allow_patterns=list(HUB_FILES)))
-    except (OSError, HFValidationError) as error:
+    except Exception as error:  # the hub's client passes on its HTTP and transfer libraries' own
         raise CheckpointError(
             f"{full} is not here and could not be fetched from Hugging Face: download "
             f"{', '.join(HUB_FILES)} elsewhere and give the path of their folder."

@@ -29,9 +29,11 @@ from audiogpt.audio.loading import (
 )
 from audiogpt.audio.sndfile import MAX_CHANNELS
 from audiogpt.audio.tagger import Tagger, load_tagger
-from audiogpt.request import HeardTag, Track
+from audiogpt.request import MAX_TRACKS, HeardTag, Track
 
-CACHE_TRACKS = 64
+# Above what one request may have: its tracks are listened to for the suggested tags, then for the
+# caption, then again for each change. Of musicnn's widest rows four minutes take half a megabyte.
+CACHE_TRACKS = MAX_TRACKS + 50
 CACHE_PASSAGES = 8  # of one sound, so that its many parts do not drive out all others
 PEAKS = 800
 SHORT_SECONDS = 600.0

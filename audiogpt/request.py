@@ -37,6 +37,11 @@ def _check_text(value: str, what: str) -> None:
         raise ValueError(f"{what} holds half a character, which cannot be written: type it again.")
 
 
+def name_of_file(name: str) -> str:
+    """A file's name as a track's: a disk has longer ones, and bytes in them that are no UTF-8."""
+    return name.encode("utf-8", "replace").decode("utf-8")[:MAX_NAME]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Track:
     """One piece of audio: a local file, or a waveform (n,) or (channels, n) with its sample rate.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from openl3_recipe import recipe_weights, write_official_layout
 from audiogpt.audio.embedding import embed_file, load_embedding
 from audiogpt.audio.features import (
     DONE_ATTRIBUTE,
+    DURATION_ATTRIBUTE,
     extract_features,
     find_tracks,
     read_features,
@@ -106,6 +108,48 @@ def test_an_unfinished_track_is_written_again(folder: Path, tmp_path: Path) -> N
         file["a"][:] = 0
     assert extract_features(tracks, out, embedding, show_progress=False).written == ["a"]
     assert np.abs(dict(read_features(out, ["a"]))["a"]).max() > 0
+
+
+def test_a_file_that_cannot_be_read_or_named_does_not_end_the_extraction(
+    folder: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (b"caf\xe9.wav", b"caf\xe8.wav"):  # é and è, but not in UTF-8
+        (folder / os.fsdecode(name)).write_bytes((folder / "a.wav").read_bytes())
+    (folder / os.fsdecode(b"bad\xff.wav")).write_bytes(b"no audio")
+    may_open = Path.open
+
+    def refused(path: Path, *args, **kwargs):  # not by its mode, which does not bind everyone
+        if path.name == "b.flac":
+            raise PermissionError(13, "Permission denied")
+        return may_open(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refused)
+    out = tmp_path / "features.hdf5"
+    assert main(["extract-features", str(folder), "--out", str(out), "--quiet"]) == 1
+    said = capsys.readouterr().out
+    assert "4 tracks written, 0 already there, 3 failed" in said
+    assert "b: b.flac cannot be opened" in said and "bad\\udcff: bad?.wav is not" in said
+    assert len(list(read_features(out, ["caf\\udce9", "caf\\udce8"]))) == 2
+
+
+def test_features_of_different_durations_are_not_mixed(folder: Path, tmp_path: Path) -> None:
+    embedding, out = load_embedding("musicnn-vgg"), tmp_path / "x.hdf5"
+    one, two = ({name: folder / f"{name}.wav"} for name in ("a", "deeper/c"))
+
+    def extract(tracks: dict[str, Path], duration: float | None):
+        tracks = {Path(name).name: path for name, path in tracks.items()}
+        return extract_features(tracks, out, embedding, duration=duration, show_progress=False)
+
+    extract({"broken": folder / "broken.mp3"}, 30.0)  # which leaves nothing that could mix
+    extract(one, 3.0)
+    with pytest.raises(ValueError, match="the first 3 s of tracks, not of the first 6 s of tracks"):
+        extract(two, 6.0)
+    with pytest.raises(ValueError, match="the first 3 s of tracks, not of whole tracks: choose"):
+        extract(two, None)
+    assert extract({**one, **two}, 3.0).written == ["c"]
+    with h5py.File(out, "a") as file:  # as an older version left it
+        del file.attrs[DURATION_ATTRIBUTE]
+    assert extract({**one, **two}, None).already_there == ["a", "c"]
 
 
 def test_extraction_refuses_what_would_mix(folder: Path, tmp_path: Path) -> None:

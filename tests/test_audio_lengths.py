@@ -27,9 +27,11 @@ def tone(seconds: float) -> np.ndarray:
     return (0.2 * np.sin(2 * np.pi * 440 * t)).astype(np.float32)[:, None]
 
 
-def encoded(samples: np.ndarray, kind: str = "MP3", *, rate: int = RATE) -> bytes:
+def encoded(
+    samples: np.ndarray, kind: str = "MP3", *, rate: int = RATE, subtype: str | None = None
+) -> bytes:
     file = io.BytesIO()
-    soundfile.write(file, samples, rate, format=kind)
+    soundfile.write(file, samples, rate, format=kind, subtype=subtype)
     return file.getvalue()
 
 
@@ -125,3 +127,38 @@ def test_flac_without_a_length_is_read_whole(seconds: float) -> None:
         load_audio(file, max_seconds=3.0)
     with pytest.raises(AudioError, match="ends before 24 s"):
         load_audio(file, start=24.0)
+
+
+@pytest.mark.parametrize(("subtype", "rate"), [("VORBIS", RATE), ("OPUS", 48_000)])
+def test_a_chained_ogg_is_read_one_link_after_the_other(subtype: str, rate: int) -> None:
+    files = [
+        encoded(noise(seconds, channels=2, seed=9), "OGG", rate=rate, subtype=subtype)
+        for seconds in (3.0, 12.0, 1.0)
+    ]
+    alone = [load_audio(io.BytesIO(file)).samples for file in files]
+    expected = np.concatenate(alone, axis=1)
+    chained = io.BytesIO(b"".join(files))
+    np.testing.assert_array_equal(load_audio(chained).samples, expected)
+    for start, duration in ((2.5, 1.0), (3.5, 2.0), (14.0, None)):
+        passage = load_audio(chained, start=start, duration=duration).samples
+        last = None if duration is None else round((start + duration) * rate)
+        wanted = expected[:, round(start * rate) : last]
+        np.testing.assert_allclose(passage, wanted, rtol=0, atol=1e-4)
+    with pytest.raises(AudioError, match="longer than 5 seconds"):
+        load_audio(chained, max_seconds=5.0)
+
+
+def test_a_chained_ogg_that_ends_in_damage_gives_what_comes_before() -> None:
+    one, two = (encoded(noise(seconds), "OGG") for seconds in (3.0, 2.0))
+    whole = load_audio(io.BytesIO(one + two)).samples
+    for rest in (two[: len(two) // 2], two[:40], b"OggS" + bytes(99)):
+        got = load_audio(io.BytesIO(one + rest)).samples
+        assert 3 * RATE <= got.shape[1] < 4.5 * RATE
+        np.testing.assert_array_equal(got, whole[:, : got.shape[1]])
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(22_050, 1), (RATE, 2)])
+def test_chained_ogg_files_of_different_kinds_are_refused(rate: int, channels: int) -> None:
+    other = encoded(noise(2.0, channels=channels), "OGG", rate=rate)
+    with pytest.raises(AudioError, match="from Ogg files of different sample rates or channels"):
+        load_audio(io.BytesIO(encoded(noise(2.0), "OGG") + other))

@@ -210,12 +210,78 @@ def test_values_that_are_no_sound(tmp_path: Path, value: float) -> None:
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
 def test_truncated_file_gives_its_beginning(tmp_path: Path, suffix: str) -> None:
-    samples = np.random.default_rng(0).normal(0, 0.1, (RATE * 40, 1)).astype(np.float32)
-    path = written(tmp_path / f"whole.{suffix}", samples)
-    cut = tmp_path / f"cut.{suffix}"
-    cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    got = load_audio(cut).seconds
-    assert 8.0 < got < 25.0
+    """Up to the damage, whole but for the last quarter of a second, sample for sample."""
+    samples = np.random.default_rng(0).normal(0, 0.1, (RATE * 24, 2)).astype(np.float32)
+    content = written(tmp_path / f"whole.{suffix}", samples).read_bytes()
+    whole = load_audio(io.BytesIO(content)).samples
+    for left in (0.5, 0.9, 1 - 1 / len(content)):  # of the bytes, which noise takes evenly
+        cut = io.BytesIO(content[: round(left * len(content))])
+        got = load_audio(cut).samples
+        n = got.shape[1]
+        # Also an encoder's delay, a frame and a page of Ogg may be missing.
+        assert 24 * left - 0.6 < n / RATE < 24 * left + 0.3
+        np.testing.assert_array_equal(got, whole[:, :n])
+
+
+def test_a_short_file_without_its_last_byte_is_not_refused(tmp_path: Path) -> None:
+    for suffix in ("mp3", "flac"):
+        content = written(tmp_path / f"x.{suffix}", sine(8.0)).read_bytes()
+        assert load_audio(io.BytesIO(content[:-1])).seconds >= 7.5
+
+
+def test_tags_after_a_flac_cost_nothing(tmp_path: Path) -> None:
+    content = written(tmp_path / "x.flac", sine(24.1, channels=2)).read_bytes()
+    whole = load_audio(io.BytesIO(content)).samples
+    assert whole.shape[1] == round(24.1 * RATE)
+    tagged = io.BytesIO(content + b"TAG" + bytes(125))
+    np.testing.assert_array_equal(load_audio(tagged).samples, whole)
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtype"),
+    [
+        ("WAV", "GSM610"),
+        ("W64", "GSM610"),
+        ("AIFF", "GSM610"),
+        ("WAV", "G721_32"),
+        ("AIFF", "DWVW_16"),
+        ("XI", "DPCM_16"),
+    ],
+)
+def test_a_late_passage_of_a_sound_that_cannot_be_sought_in(kind: str, subtype: str) -> None:
+    rate, file = 8_000, io.BytesIO()
+    soundfile.write(file, sine(14.0, rate=rate), rate, format=kind, subtype=subtype)
+    whole = load_audio(file)
+    rate = whole.sample_rate  # an XI file has always the same
+    for start, duration in ((2.0, 1.0), (1.5, None)):
+        part = load_audio(file, start=start, duration=duration).samples
+        last = None if duration is None else round((start + duration) * rate)
+        np.testing.assert_array_equal(part, whole.samples[:, round(start * rate) : last])
+
+
+def test_a_late_passage_of_a_truncated_flac(tmp_path: Path) -> None:
+    content = written(tmp_path / "x.flac", sine(20.0)).read_bytes()
+    whole = load_audio(io.BytesIO(content)).samples
+    cut = io.BytesIO(content[: len(content) // 2])
+    part = load_audio(cut, start=8.0).samples
+    assert part.shape[1] > RATE
+    np.testing.assert_array_equal(part, whole[:, 8 * RATE : 8 * RATE + part.shape[1]])
+    for start in (10.5, 15.0):
+        with pytest.raises(AudioError, match=f"ends before {start:g} s"):
+            load_audio(cut, start=start)
+
+
+def test_a_file_that_may_not_be_read_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / "mine.wav", sine())
+
+    def refused(*args, **kwargs):  # not by its mode, which does not bind an administrator
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(AudioError, match=r"mine\.wav cannot be opened: check that you are allowed"):
+        load_audio(path)
 
 
 @settings(

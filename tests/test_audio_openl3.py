@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import SHARED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openl3_recipe import recipe_weights
@@ -18,7 +18,7 @@ from audiogpt.audio.openl3_frontend import OpenL3FrontEnd
 from audiogpt.audio.openl3_network import OpenL3Network, OpenL3Weights
 from audiogpt.audio.windows import Windows
 
-ORACLE = Path(__file__).resolve().parents[2] / "shared" / "oracle" / "openl3"
+ORACLE = SHARED / "oracle" / "openl3"
 CLIPS = ("fishin", "trumpet_short")
 TOLERANCE = 1e-4  # relative L2
 LINEAR_KAPRE_TOLERANCE = 3e-4  # its reference carries float32 FFT noise

@@ -10,6 +10,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import torch
+from conftest import EXAMPLES, SHARED
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -37,8 +38,7 @@ from audiogpt.audio.tag_vocabulary import (
 )
 from audiogpt.audio.tagger import SHORT_NOTE, SILENT_NOTE, SPEECH_NOTE, Tagger, load_tagger
 
-ROOT = Path(__file__).resolve().parents[1]
-ORACLE = ROOT.parent / "shared" / "oracle" / "musicnn"
+ORACLE = SHARED / "oracle" / "musicnn"
 needs_oracle = pytest.mark.skipif(
     not ORACLE.is_dir(), reason="the reference clips are not on this machine"
 )
@@ -154,9 +154,12 @@ def test_silence_is_said(tagger: Tagger, level: float) -> None:
         tagger.listen(np.zeros(0, np.float32))
 
 
-def test_an_offset_that_nobody_hears_is_silence(tagger: Tagger) -> None:
-    hiss = np.random.default_rng(2).normal(0, 1e-5, 16_000 * 3).astype(np.float32)
-    assert tagger.listen(hiss + np.float32(0.01)).note == SILENT_NOTE
+@pytest.mark.parametrize(("offset", "seconds"), [(0.01, 3), (0.2, 3), (0.05, 120)])
+def test_an_offset_that_nobody_hears_is_silence(
+    tagger: Tagger, offset: float, seconds: int
+) -> None:
+    hiss = np.random.default_rng(2).normal(0, 1e-5, 16_000 * seconds).astype(np.float32)
+    assert tagger.listen(hiss + np.float32(offset)).note == SILENT_NOTE
     loud = np.random.default_rng(2).normal(0, 0.1, 16_000 * 3).astype(np.float32)
     assert tagger.listen(loud + np.float32(0.01)).note != SILENT_NOTE
 
@@ -191,7 +194,7 @@ def test_speech_is_said(tagger: Tagger, tmp_path: Path, voice: str) -> None:
 
 
 def test_music_is_not_called_speech(tagger: Tagger) -> None:
-    clips = sorted((ROOT / "assets" / "examples").glob("*.ogg"))
+    clips = EXAMPLES
     assert clips
     for clip in clips:
         assert tagger.listen(resample_mono(load_audio(clip), 16_000)).note == ""

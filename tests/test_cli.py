@@ -13,7 +13,8 @@ import soundfile
 from conftest import EXAMPLES, ROOT
 
 from audiogpt.cli import main
-from audiogpt.request import MAX_NAME
+from audiogpt.pipeline import Captioner
+from audiogpt.request import MAX_NAME, MAX_TRACKS
 
 FAST = ["--max-tokens", "20", "--beams", "2"]
 
@@ -89,6 +90,39 @@ def test_a_file_of_any_name_is_captioned_with_the_others(capsys, song, tmp_path,
     assert status == 0, err
     names = [result["request"]["tracks"][0]["name"] for result in json.loads(out)]
     assert names == ["s" * MAX_NAME, "caf?.wav", "song.wav"]
+
+
+def test_too_many_files_are_refused_before_any_is_heard(capsys, song, tiny_checkpoint, monkeypatch):
+    monkeypatch.setattr(Captioner, "listen", None)
+    arguments = ["--together", "--checkpoint", tiny_checkpoint]
+    status, out, err = run(capsys, "caption", *[song] * (MAX_TRACKS + 1), *arguments)
+    assert (status, out) == (2, "")
+    assert err == "error: A request takes at most 200 tracks, not 201.\n"
+
+
+def test_parts_of_several_tracks_say_whose_they_are(capsys, song, tmp_path, tiny_checkpoint):
+    other = tmp_path / "other.wav"
+    other.write_bytes(song.read_bytes())
+    arguments = ["--checkpoint", tiny_checkpoint, *FAST, "--segments", "3", "--end", "6"]
+    _, out, _ = run(capsys, "caption", song, other, "--together", *arguments)
+    starts = [line for line in out.splitlines() if " s: " in line]
+    for line, beginning in zip(
+        starts,
+        ["song.wav, 0–3", "song.wav, 3–6", "other.wav, 0–3", "other.wav, 3–6"],
+        strict=True,
+    ):
+        assert line.startswith(f"  {beginning} s: ")
+    _, out, _ = run(capsys, "caption", song, *arguments)
+    assert "\n  0–3 s: " in out
+
+
+def test_a_playlists_own_tags_stay_without_heard_ones(capsys, song, tiny_checkpoint):
+    path = song.with_name("playlist.json")
+    path.write_text(json.dumps({"id": "p", "tracks": [{"id": "song.wav", "tags": ["rock"]}]}))
+    arguments = ["--checkpoint", tiny_checkpoint, *FAST, "--json", "--no-heard-tags"]
+    arguments += ["--tag", "jazz"]
+    _, out, _ = run(capsys, "caption", "--playlist", path, *arguments)
+    assert [tag["text"] for tag in json.loads(out)["request"]["tags"]] == ["rock", "jazz"]
 
 
 @pytest.mark.parametrize(

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from audiogpt.checkpoints import resolve
 from audiogpt.cli import main
 from audiogpt.config import PLAYNTELL_BRANCHES, BranchConfig
 from audiogpt.context import FeatureRows
 from audiogpt.gpt2 import from_gpt2
 from audiogpt.layers import Cache
 from audiogpt.pipeline import Captioner
+from audiogpt.playntell.convert import find_gpt2_tokenizer
 from audiogpt.request import CaptionRequest, Decoding, Tag
 
 SHAPES = [(2, 32, 2), (3, 48, 4)]  # layers, width, heads
@@ -199,6 +202,30 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         from_gpt2(tmp_path)
     with pytest.raises(ValueError, match="There is no GPT-2 at"):
         from_gpt2(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    "error", [httpx.ProxyError("407 Proxy Authentication Required"), httpx.ReadError("reset")]
+)
+@pytest.mark.parametrize(
+    ("fetch", "message"),
+    [
+        (lambda _: from_gpt2("gpt2"), "could not be fetched from Hugging Face: download"),
+        (lambda _: resolve("someone/else"), r"from the Hugging Face Hub \((Proxy|Read)Error\)"),
+        (lambda folder: find_gpt2_tokenizer(None, folder), "could not be fetched: download"),
+    ],
+    ids=["from_gpt2", "resolve", "find_gpt2_tokenizer"],
+)
+def test_a_hub_that_cannot_be_reached_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, fetch, message: str
+) -> None:
+    def unreachable(*args, **kwargs):
+        raise error
+
+    for name in ("snapshot_download", "hf_hub_download"):
+        monkeypatch.setattr(f"huggingface_hub.{name}", unreachable)
+    with pytest.raises(ValueError, match=message):
+        fetch(tmp_path)
 
 
 def test_options_that_the_weights_decide_are_refused(gpt2) -> None:

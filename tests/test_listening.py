@@ -11,7 +11,7 @@ from audiogpt.audio.embedding import load_embedding
 from audiogpt.audio.errors import AudioError
 from audiogpt.audio.tagger import load_tagger
 from audiogpt.listening import Listener, content_hash, mono_blocks
-from audiogpt.request import Track
+from audiogpt.request import MAX_TRACKS, Track
 
 RATE = 16_000
 
@@ -112,3 +112,18 @@ def test_a_single_sample_is_one_sentence(tmp_path, in_memory: bool) -> None:
         track = Track(waveform=np.full(1, 0.5, np.float32), sample_rate=44_100)
     with pytest.raises(AudioError, match="too short to hear anything in it"):
         Listener("musicnn-pooled").listen(track)
+
+
+def test_the_tracks_of_the_longest_request_are_each_heard_once(monkeypatch) -> None:
+    listener, times = Listener("musicnn-pooled"), []
+
+    def hear(track: Track, digest: str, progress) -> str:
+        times.append(digest)
+        return digest
+
+    monkeypatch.setattr(listener, "_listen", hear)
+    tones = [np.full(100, i / MAX_TRACKS, np.float32) for i in range(MAX_TRACKS)]
+    for _ in range(2):
+        for tone in tones:
+            listener.listen(Track(waveform=tone, sample_rate=RATE))
+    assert len(times) == len(set(times)) == MAX_TRACKS

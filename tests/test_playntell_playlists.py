@@ -9,6 +9,7 @@ import pytest
 
 from audiogpt.artists import rank_track_artists
 from audiogpt.playntell.playlists import read_playlist
+from audiogpt.request import MAX_NAME
 
 PLAYLIST = {
     "id": "mine",
@@ -56,6 +57,14 @@ def test_several_playlists_and_audio_elsewhere(folder: Path, tmp_path_factory) -
     assert len(first.tracks) == 3 and second.id == "" and second.tracks[0].artist == ""
 
 
+def test_a_long_id_is_cut_for_display_only(folder: Path) -> None:
+    name = "s" * 240 + ".mp3"
+    (folder / name).write_bytes(b"audio")
+    (playlist,) = read_playlist(write(folder, {"tracks": [{"id": name}]}))
+    assert playlist.tracks[0].name == "s" * MAX_NAME
+    assert Path(str(playlist.tracks[0].path)).name == name
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -68,6 +77,17 @@ def test_several_playlists_and_audio_elsewhere(folder: Path, tmp_path_factory) -
         ({"tracks": [{"id": "a.mp3", "tags": "rock"}]}, "must be a list of texts"),
         ({"tracks": [{"id": "a.mp3", "artist": 3}]}, "must be a text"),
         ({"tracks": [{"id": "a.mp3"}, {"id": "x.mp3"}, {"id": "y.mp3"}]}, r"x\.mp3, y\.mp3"),
+        (
+            {"tracks": [{"id": "a.mp3", "artist": "x" * 201}]},
+            r"The track a\.mp3 of .*: A track's artist must be a text of at most 200 characters",
+        ),
+        (
+            {"tracks": [{"id": "a.mp3", "tags": ["rock", "x" * 201]}]},
+            r"The track a\.mp3 of .*: A tag must be a text of at most 200 characters",
+        ),
+        ({"tracks": [{"id": "x" * 300}]}, "are not in .*: x{200}"),
+        ({"tracks": [{"id": "\ud83d.mp3"}]}, "cannot be the name of a file"),
+        ({"tracks": [{"id": "a\0.mp3"}]}, "cannot be the name of a file"),
         ({"tracks": [{"id": "../secret.mp3"}]}, "is outside"),
         ({"tracks": [{"id": "/etc/hostname"}]}, "is outside"),
     ],

@@ -1,13 +1,14 @@
 """Embed a folder of tracks into one HDF5 file for training: one dataset per track id.
 
 The layout is that of PlayNTell's training code: dataset ``<track id>`` holds float32
-``(S, width)`` rows. The file carries the embedding's name, so that features of two embeddings
-cannot be mixed in it.
+``(S, width)`` rows. The file carries the embedding's name and how much of each track was embedded,
+so that features of two kinds cannot be mixed in it.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ SUFFIXES = frozenset({
 })
 # fmt: on
 NAME_ATTRIBUTE = "embedding"
+DURATION_ATTRIBUTE = "duration"  # s from the start of each track; infinite: all of it
 DONE_ATTRIBUTE = "complete"
 
 
@@ -44,7 +46,8 @@ class ExtractionReport:
 def find_tracks(folder: Path) -> dict[str, Path]:
     """Return {track id: path} of the audio files under ``folder``, sorted by id.
 
-    A track's id is its file name without the suffix.
+    A track's id is its file name without the suffix; of a name that is not UTF-8, the bytes that
+    are not are written out ("caf\\udce9"), as HDF5 takes no others.
 
     Raises:
         ValueError: it is no folder, holds no audio, or two files have the same id.
@@ -55,9 +58,10 @@ def find_tracks(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in SUFFIXES or not path.is_file():
             continue
-        if (other := tracks.get(path.stem)) is not None:
+        track_id = path.stem.encode("utf-8", "backslashreplace").decode("utf-8")
+        if (other := tracks.get(track_id)) is not None:
             raise ValueError(f"{other} and {path} have the same track id: rename one of them.")
-        tracks[path.stem] = path
+        tracks[track_id] = path
     if not tracks:
         raise ValueError(f"{folder} holds no audio files.")
     return tracks
@@ -81,12 +85,13 @@ def extract_features(
         duration: seconds from the start of each track; None embeds all of it.
 
     Raises:
-        ValueError: ``out`` holds features of another embedding, or is not an HDF5 file.
+        ValueError: ``out`` holds features of another embedding or duration, or is not an HDF5 file.
     """
     report = ExtractionReport()
     out.parent.mkdir(parents=True, exist_ok=True)
     with _opened(out) as file:
         _check_embedding(file, out, embedding)
+        _check_duration(file, out, math.inf if duration is None else duration)
         done = {track_id for track_id in tracks if _is_complete(file, track_id)}
     bar = tqdm(tracks.items(), desc=embedding.name, unit="track", disable=not show_progress)
     for track_id, path in bar:
@@ -140,3 +145,19 @@ def _check_embedding(file: h5py.File, out: Path, embedding: AudioEmbedding) -> N
     if name is not None and name != embedding.name:
         raise ValueError(f"{out} holds {name} features, not {embedding.name}: choose another file.")
     file.attrs[NAME_ATTRIBUTE] = embedding.name
+
+
+def _check_duration(file: h5py.File, out: Path, duration: float) -> None:
+    if not len(file):
+        file.attrs[DURATION_ATTRIBUTE] = duration
+        return
+    known = file.attrs.get(DURATION_ATTRIBUTE, duration)  # older files do not say
+    if known != duration:
+        raise ValueError(
+            f"{out} holds features of {_extent(known)}, not of {_extent(duration)}: choose another "
+            "file."
+        )
+
+
+def _extent(duration: float) -> str:
+    return "whole tracks" if math.isinf(duration) else f"the first {duration:g} s of tracks"

@@ -61,7 +61,7 @@ class Waveform:
 class BlockStream:
     """An open source: blocks are float32 ``(n, channels)``.
 
-    ``frames`` is how many the file promises, and None where it does not say; joined MP3 files hold
+    ``frames`` is how many the file promises, and None where it does not say; joined files hold
     more.
     """
 
@@ -178,10 +178,7 @@ def _open(
     _check_not_empty(source, name)
     try:
         # An open handle, not a path: soundfile would guess a format from the file's extension.
-        if isinstance(source, str | Path):
-            handle: BinaryIO = stack.enter_context(Path(source).open("rb"))  # noqa: SIM115
-        else:
-            handle = source
+        handle = _opened(stack, source, name) if isinstance(source, str | Path) else source
         opened = sndfile.open_stream(stack, handle, name=name, start=start, duration=duration)
     except (TypeError, RuntimeError) as error:
         logger.debug("libsndfile cannot read %s: %s", name, error)
@@ -193,6 +190,15 @@ def _open(
     if max_seconds is not None:
         checked = _limited(checked, frames, name, max_seconds, rate)
     return BlockStream(checked, rate, frames)
+
+
+def _opened(stack: ExitStack, path: str | Path, name: str) -> BinaryIO:
+    try:
+        return stack.enter_context(Path(path).open("rb"))
+    except OSError as error:
+        raise AudioError(
+            f"{name} cannot be opened: check that you are allowed to read it."
+        ) from error
 
 
 def _checked(blocks: Iterator[np.ndarray], name: str, start: float) -> Iterator[np.ndarray]:
@@ -264,7 +270,7 @@ def _check_not_empty(source: Source, name: str) -> None:
 
 
 def _name(source: Source) -> str:
-    """A short name for messages: never a folder of the server's."""
+    """A short name for messages that any output can take: never a folder of the server's."""
     if isinstance(source, str | Path):
-        return Path(source).name or "The file"
+        return Path(source).name.encode("utf-8", "replace").decode("utf-8") or "The file"
     return "The recording"

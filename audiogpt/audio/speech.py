@@ -3,9 +3,10 @@
 Speech comes in syllables, about four a second, with gaps between them (Scheirer & Slaney,
 "Construction and evaluation of a robust multifeature speech/music discriminator", ICASSP 1997).
 Percussive music has that rhythm too, so a passage counts as speech only if the taggers also hear a
-voice and no instrument. Measured on 253 instrumental excerpts (none called speech) and on four
-synthetic voices with and without noise (all called speech); rap without a beat, or singing without
-accompaniment in a speech-like rhythm, may be called speech.
+voice and no instrument. Measured on 253 instrumental excerpts (the album that training holds out
+among them; none called speech) and on four synthetic voices with and without noise (all called
+speech); rap without a beat, or singing without accompaniment in a speech-like rhythm, may be called
+speech.
 """
 
 from __future__ import annotations

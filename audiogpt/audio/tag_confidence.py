@@ -10,12 +10,13 @@ confidence (Platt, 1999).
 The MSD taggers know no "classical" and hear orchestras as jazz or blues, so what the MTT tagger
 finds above the usual rate for "classical" is taken off the evidence for those two.
 
-Calibration. The curve was fitted to 253 excerpts of 142 instrumental tracks by Kevin MacLeod, with
-the composer's own genre, instruments, tempo and feel as the truth (and "no voice, no metal, no
-hip-hop ..." as certain absences). Fitted on one half of the albums and read on the other, stated
-against true shares are: 0.04/0.04, 0.29/0.38, 0.49/0.44, 0.69/0.70, 0.91/0.77 (fifths of the
-scale); the Brier score falls from 0.11 to 0.07. Songs with voices, rock and hip-hop had no truth
-to fit, and moods are heard too rarely in instrumentals: there the numbers are an extrapolation.
+Calibration. The curve was fitted to 253 excerpts of 142 instrumental tracks by Kevin MacLeod (the
+album that training holds out among them), with the composer's own genre, instruments, tempo and
+feel as the truth (and "no voice, no metal, no hip-hop ..." as certain absences). Fitted on one half
+of the albums and read on the other, stated against true shares are: 0.04/0.04, 0.29/0.38,
+0.49/0.44, 0.69/0.70, 0.91/0.77 (fifths of the scale); the Brier score falls from 0.11 to 0.07.
+Songs with voices, rock and hip-hop had no truth to fit, and moods are heard too rarely in
+instrumentals: there the numbers are an extrapolation.
 """
 
 from __future__ import annotations

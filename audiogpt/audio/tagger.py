@@ -135,7 +135,8 @@ class _Level:
 
     def watch(self, blocks: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
         for block in blocks:
-            self._energy += float(np.dot(block, block))
+            # In float32 the error of a long sum is larger than silence beside a constant offset.
+            self._energy += float(np.einsum("i,i->", block, block, dtype=np.float64))
             self._sum += float(block.sum(dtype=np.float64))
             self.count += len(block)
             yield block

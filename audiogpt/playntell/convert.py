@@ -146,17 +146,18 @@ def find_gpt2_tokenizer(folder: str | Path | None, beside: Path) -> CaptionToken
         return CaptionTokenizer.from_folder(beside)
     from huggingface_hub import hf_hub_download
 
+    names = ("vocab.json", "merges.txt")
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            for name in ("vocab.json", "merges.txt"):
-                path = Path(hf_hub_download("openai-community/gpt2", name))
-                (Path(scratch) / name).write_bytes(path.read_bytes())
-            return CaptionTokenizer.from_folder(scratch)
-    except (OSError, RuntimeError) as error:  # what the hub client raises without a network
+        paths = [Path(hf_hub_download("openai-community/gpt2", name)) for name in names]
+    except Exception as error:  # the hub's client passes on its HTTP and transfer libraries' own
         raise ValueError(
             "GPT-2's vocab.json and merges.txt could not be fetched: download them from "
             f"huggingface.co/openai-community/gpt2 into {beside}, or give their folder."
         ) from error
+    with tempfile.TemporaryDirectory() as scratch:
+        for path, name in zip(paths, names, strict=True):
+            (Path(scratch) / name).write_bytes(path.read_bytes())
+        return CaptionTokenizer.from_folder(scratch)
 
 
 def _write_record(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audiogpt.request import Tag, Track
+from audiogpt.request import Tag, Track, name_of_file
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def _playlist(data: Any, where: str, folder: Path) -> Playlist:
     if not isinstance(entries, list) or not entries:
         raise ValueError(f"A playlist of {where} has no list of tracks.")
     tracks = tuple(_track(entry, number, folder) for number, entry in enumerate(entries, start=1))
-    if missing := [track.name for track in tracks if not Path(str(track.path)).is_file()]:
+    # Unlike Path.is_file, this is also False for what no file can be named.
+    if missing := [track.name for track in tracks if not os.path.isfile(str(track.path))]:  # noqa: PTH113
         raise ValueError(f"These tracks of the playlist are not in {folder}: {', '.join(missing)}.")
     tags = dict.fromkeys(tag for track in tracks for tag in track.tags)
     return Playlist(str(data.get("id", "")), tracks, tuple(Tag(text=tag) for tag in tags))
@@ -57,18 +59,23 @@ def _playlist(data: Any, where: str, folder: Path) -> Playlist:
 def _track(entry: Any, number: int, folder: Path) -> Track:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("id"), str) or not entry["id"]:
         raise ValueError(f"Track {number} of the playlist has no id, the name of its audio file.")
-    name = entry["id"]
+    name = name_of_file(entry["id"])
     artist, tags = entry.get("artist") or "", entry.get("tags") or []
     if not isinstance(artist, str):
         raise ValueError(f"The artist of {name} must be a text.")
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise ValueError(f"The tags of {name} must be a list of texts.")
-    file = folder / name
-    if not file.resolve().is_relative_to(folder.resolve()):
+    file = folder / entry["id"]
+    try:
+        inside = file.resolve().is_relative_to(folder.resolve())
+    except ValueError:  # characters that no file's name has
+        raise ValueError(f"The track {name!r} cannot be the name of a file.") from None
+    if not inside:
         raise ValueError(f"The track {name} is outside {folder}.")
-    return Track(
-        path=str(file),
-        name=name,
-        artist=artist,
-        tags=tuple(tag.strip() for tag in tags if tag.strip()),
-    )
+    tags = tuple(tag.strip() for tag in tags if tag.strip())
+    try:
+        for tag in tags:
+            Tag(text=tag)  # here, where the track is known
+        return Track(path=str(file), name=name, artist=artist, tags=tags)
+    except ValueError as error:
+        raise ValueError(f"The track {name} of the playlist cannot be used: {error}") from None
