@@ -14,6 +14,7 @@ import logging
 import os
 import random
 import re
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -236,7 +237,7 @@ def main() -> None:
         groove = grooves[number % len(grooves)]
         try:
             return render_clip(groove, number=number, folder=arguments.folder, seed=arguments.seed)
-        except ValueError as problem:
+        except (ValueError, subprocess.TimeoutExpired) as problem:
             logger.debug("%s: %s", groove.name, problem)
             return None
 

@@ -58,12 +58,14 @@ trap - EXIT
   --output "$WORK/whole" --distillation 0.4 --contrast 0.3 --steps 1000 --lr 6e-4 --warmup 100 \
   --dropout 0.15 --select loss --evaluate_every 500 --save_every 500 --seed 42 --threads 2 --resume
 # The way back costs the artists, whom the texts' part has never met: their branch alone again.
-"$PYTHON" -m audiogpt train-small --musiccaps "$DATA/musiccaps.csv" "${CLIPS[@]}" \
+[ -f "$WORK/artists/model/training.json" ] ||
+  "$PYTHON" -m audiogpt train-small --musiccaps "$DATA/musiccaps.csv" "${CLIPS[@]}" \
   --start "$WORK/whole/model" --only artists --output "$WORK/artists" --steps 1200 --batch_size 24 \
   --lr 1e-3 --weight_decay 0 --warmup 20 --dropout 0 --label_smoothing 0 --average_decay 0.95 \
   --select loss --evaluate_every 600 --save_every 600 --seed 5 --threads 2 --resume
 # So few clips teach sound better from where a linear probe ends.
-"$PYTHON" -m audiogpt train-small --musiccaps "$DATA/musiccaps.csv" "${CLIPS[@]}" \
+[ -f "$WORK/small/model/training.json" ] ||
+  "$PYTHON" -m audiogpt train-small --musiccaps "$DATA/musiccaps.csv" "${CLIPS[@]}" \
   --start "$WORK/artists/model" --only audio --audio_probe --output "$WORK/small" --steps 200 \
   --batch_size 24 --lr 5e-4 --weight_decay 0 --warmup 20 --dropout 0 --label_smoothing 0 \
   --average_decay 0.95 --select loss --evaluate_every 200 --save_every 200 --seed 6 --threads 2 --resume

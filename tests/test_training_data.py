@@ -17,7 +17,7 @@ from training_data import write_musiccaps
 from audiogpt.cli import main
 from audiogpt.training.artist_sentences import artist_sentence, artist_title, draw_shares
 from audiogpt.training.compose import compose
-from audiogpt.training.grooves import HELD_OUT_SHARE
+from audiogpt.training.grooves import HELD_OUT_SHARE, read_grooves
 from audiogpt.training.incompetech import HELD_OUT_ALBUM, clean_description, read_incompetech
 from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.pairs import Pair, clean_text
@@ -124,6 +124,59 @@ def test_the_held_out_album_is_held_out_with_its_catalogue_rows(tmp_path: Path) 
     (held,) = read_incompetech(tmp_path, "test")
     assert held.audio == ("h.ogg",)
     assert held.tags == ("disco", "dark", "drum kit", "electric piano", "medium tempo")
+
+
+TRACK = {
+    "title": "One", "album": "Any", "genre": "Disco", "feel": None, "instruments": "Kit",
+    "bpm": 120, "description": "A dark disco piece.", "clips": [{"file": "one.ogg"}],
+}  # fmt: skip
+GROOVE = {
+    "file": "0001.ogg", "groove_file": "std/polka", "style": "polka", "instruments": ["accordion"],
+    "bpm": 120,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "changes"),
+    [
+        ("tracks", TRACK, {"album": None}),
+        ("tracks", TRACK, {"genre": None}),
+        ("tracks", TRACK, {"bpm": "120"}),
+        ("tracks", TRACK, {"clips": ["one.ogg"]}),
+        ("catalogue", TRACK, {"description": 5}),
+        ("grooves", GROOVE, {"style": None}),
+        ("grooves", GROOVE, {"instruments": "accordion"}),
+        ("grooves", GROOVE, {"bpm": float("nan")}),
+    ],
+)
+def test_a_line_of_another_form_is_named(
+    tmp_path: Path, name: str, row: dict, changes: dict
+) -> None:
+    (field,) = changes
+    read = read_grooves if name == "grooves" else read_incompetech
+    for each in ("tracks", "catalogue"):
+        (tmp_path / f"{each}.jsonl").write_text(json.dumps(TRACK))
+    whole = json.dumps(row).encode()
+    without = json.dumps({key: value for key, value in row.items() if key != field}).encode()
+    wrong = json.dumps({**row, **changes}).encode()
+    for line, said in (
+        (wrong, f": {field} must be a"),
+        (b"[1]", ", must be an object"),
+        (b'{"title', ", is not JSON"),
+        (b'"\xff"', ", is not JSON"),
+        *([(without, f": {field} must be a")] if field in ("album", "genre", "style") else []),
+    ):
+        (tmp_path / f"{name}.jsonl").write_bytes(b"\n".join([whole, b"", line]))
+        with pytest.raises(ValueError, match=re.escape(f"{name}.jsonl, line 3{said}")):
+            read(tmp_path, "train")
+
+
+def test_what_is_not_known_of_a_track_may_be_left_out(tmp_path: Path) -> None:
+    known = {key: TRACK[key] for key in ("title", "album", "genre", "description")}
+    for name in ("tracks", "catalogue"):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(known))
+    (track,) = read_incompetech(tmp_path, "train")
+    assert (track.tags, track.audio, track.bpm) == (("disco",), (), 0)
 
 
 def test_composed_sentences_use_every_tag() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from conftest import ROOT
 
 from audiogpt.audio.embedding import WIDTHS
 from audiogpt.cli import main
@@ -79,3 +83,42 @@ def test_what_is_no_file_of_prepare_data_is_told(tmp_path: Path) -> None:
         (tmp_path / "heard.json").write_text(text)
         with pytest.raises(ValueError, match=r"heard\.json is not what prepare-data writes"):
             embeddings.load_heard(tmp_path / "heard.json")
+
+
+def test_a_broken_archive_of_embeddings_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "grooves.npz"
+    embeddings.save_embeddings({"one.ogg": np.ones((2, 3), np.float32)}, path)
+    whole = path.read_bytes()
+    np.save(tmp_path / "array.npy", np.ones((2, 3)))
+    np.savez(tmp_path / "texts.npz", **{"one.ogg": np.array(["a"])})
+    for broken in (
+        b"", whole[:-30], whole[:20], b"no archive", whole.replace(b"\x00<" * 3, b"\x00=" * 3),
+        (tmp_path / "array.npy").read_bytes(), (tmp_path / "texts.npz").read_bytes(),
+    ):  # fmt: skip
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match=r"grooves\.npz is not what prepare-data writes"):
+            embeddings.load_embeddings(path, width=3)
+
+
+def test_a_groove_that_takes_too_long_is_one_clip_less(
+    tmp_path: Path, noise: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hours of rendering are not lost for it."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    script = importlib.import_module("render_grooves")
+    library = tmp_path / "library"
+    (library / "std").mkdir(parents=True)
+    (library / "std" / "rock.mma").write_text("DefGroove Rock\n")
+    calls = iter(range(3))
+
+    def render(*_, **__):
+        if next(calls) == 1:
+            raise subprocess.TimeoutExpired("mma", 120)
+        return np.stack([noise, noise], 1), ["drums"]
+
+    monkeypatch.setattr(script, "LIBRARY", library)
+    monkeypatch.setattr(script, "require_programs", lambda: None)
+    monkeypatch.setattr(script, "render_mma", render)
+    monkeypatch.setattr(sys, "argv", ["", "--folder", str(tmp_path / "clips"), "--clips", "3"])
+    script.main()
+    assert len((tmp_path / "clips" / "grooves.jsonl").read_text().splitlines()) == 2

@@ -110,6 +110,51 @@ def test_a_run_goes_on_only_as_it_began(caps: Path, tmp_path: Path, caplog) -> N
     changed = {"output": tmp_path / "elsewhere", "threads": 1, "save_every": 4, "patience": 3}
     folder = train_open_data(replace(options, musiccaps=moved, **changed))
     assert json.loads((folder / "training.json").read_text())["save_every"] == 4
+    kept = {path.name for path in (tmp_path / "elsewhere").glob("checkpoint-*")}
+    assert kept == {"checkpoint-4", "checkpoint-8"}  # every 3, as it began, it would be 6 and 8
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_finished_run_without_its_checkpoints_is_not_replaced(
+    caps: Path, tmp_path: Path, resume: bool
+) -> None:
+    options = open_options(tmp_path / "run", caps, steps=2)
+    model = train_open_data(options)
+    before = (model / "model.safetensors").read_bytes()
+    for checkpoint in (tmp_path / "run").glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    other = PolishOptions(
+        checkpoint=model, musiccaps=caps, output=tmp_path / "run", resume=resume, bf16=False
+    )
+    for run in (
+        lambda: train_open_data(replace(options, seed=1, resume=resume)),
+        lambda: polish_open_data(other),
+    ):
+        with pytest.raises(ValueError, match=r"whose checkpoints are gone.*--output"):
+            run()
+    assert (model / "model.safetensors").read_bytes() == before
+
+
+def test_a_run_that_patience_ended_goes_on_only_with_more_of_it(
+    caps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = open_options(
+        tmp_path / "run", caps, select="loss", evaluate_every=2, save_every=2, patience=2, lr=1e-2
+    )
+    _losses(monkeypatch, [1.0, 2.0, 3.0])
+    done = _written(train_open_data(options))
+
+    def kept() -> set[str]:
+        return {path.name for path in (tmp_path / "run").glob("checkpoint-*")}
+
+    assert kept() == {"checkpoint-2", "checkpoint-6"}
+    _losses(monkeypatch, [])
+    resumed = replace(options, resume=True)
+    assert torch.equal(_written(train_open_data(resumed)), done)
+    assert kept() == {"checkpoint-2", "checkpoint-6"}
+    _losses(monkeypatch, [0.5])
+    assert not torch.equal(_written(train_open_data(replace(resumed, patience=3))), done)
+    assert kept() == {"checkpoint-6", "checkpoint-8"}
 
 
 def test_a_run_keeps_its_vocabulary_whatever_the_texts_would_give_today(

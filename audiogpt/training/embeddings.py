@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -80,11 +81,16 @@ def save_embeddings(rows: Embeddings, path: Path) -> None:
 
 def load_embeddings(path: Path, *, width: int, clips: Iterable[str] = ()) -> dict[str, np.ndarray]:
     """Read what `save_embeddings` wrote, as float32 (S, width) by clip; ValueError if the file is
-    missing, holds another embedding, or lacks one of `clips`."""
+    missing or broken, holds another embedding, or lacks one of `clips`."""
     if not path.is_file():
         raise ValueError(f"There is no {path}; make it with `python -m audiogpt prepare-data`.")
-    with np.load(path, allow_pickle=False) as archive:
-        rows = {key: archive[key].astype(np.float32) for key in archive.files}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            rows = {key: archive[key].astype(np.float32) for key in archive.files}
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} is not what prepare-data writes ({error}): delete it and make it again."
+        ) from error
     other = {clip.shape[1:] for clip in rows.values()} - {(width,)}
     if other:
         raise ValueError(

@@ -2,13 +2,16 @@
 
 The descriptions are a composer's notes: many sentences are jokes, house-keeping or advice. Only
 sentences about the music stay. One album is held out: its tracks, their excerpts and every
-catalogue row of the same pieces never enter training.
+catalogue row of the same pieces enter training in no form but the two numbers of the curve in
+`audiogpt/audio/tag_confidence.py`.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,36 @@ from audiogpt.words import INSTRUMENTS, all_words, word_set
 
 HELD_OUT_ALBUM = "Disco Ultralounge"
 SPLITS = ("train", "test")
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "a text": lambda value: isinstance(value, str),
+    "a text or null": lambda value: value is None or isinstance(value, str),
+    "a number": lambda value: _is_number(value),
+    "a number or null": lambda value: value is None or _is_number(value),
+    "a list of texts": lambda value: (
+        isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+    ),
+    'a list of {"file": …} or null': lambda value: (
+        value is None
+        or (
+            isinstance(value, list)
+            and all(isinstance(c, dict) and isinstance(c.get("file"), str) for c in value)
+        )
+    ),
+}
+"""What a field of a row may have to be, as refusals say it."""
+
+_CATALOGUE = {
+    "title": "a text",
+    "genre": "a text",
+    "feel": "a text or null",
+    "instruments": "a text or null",
+    "bpm": "a number or null",
+    "description": "a text",
+    "album": "a text or null",
+    "clips": 'a list of {"file": …} or null',
+}
+_TRACKS = {**_CATALOGUE, "album": "a text"}
 
 _GENRES = {"Unclassifiable": "", "Stings": "", "Urban": "urban", "Modern": "modern"}
 _FEELS = {"grooving": "groovy", "calm": "calming"}
@@ -71,14 +104,14 @@ def read_incompetech(folder: str | Path, split: str) -> list[Pair]:
     """Tracks with audio first, then, for training, catalogue rows without audio.
 
     `folder` holds `tracks.jsonl` and `catalogue.jsonl`; `Pair.audio` names files in its `audio`
-    folder. The test split is the held-out album. Raises ValueError for a wrong split or file.
+    folder. The test split is the held-out album. Raises ValueError for a wrong split, file or row.
     """
     if split not in SPLITS:
         raise ValueError(f"The split must be one of {', '.join(SPLITS)}, not {split!r}.")
     folder = Path(folder)
     try:
-        tracks = _read_lines(folder / "tracks.jsonl")
-        catalogue = _read_lines(folder / "catalogue.jsonl")
+        tracks = read_rows(folder / "tracks.jsonl", _TRACKS)
+        catalogue = read_rows(folder / "catalogue.jsonl", _CATALOGUE)
     except OSError as error:
         raise ValueError(f"{folder} has no readable tracks.jsonl and catalogue.jsonl.") from error
     held = [row for row in tracks if row["album"] == HELD_OUT_ALBUM]
@@ -119,11 +152,11 @@ def tempo_word(bpm: float) -> str:
 
 def _pair(row: dict[str, Any]) -> Pair:
     genre = _GENRES.get(row["genre"], row["genre"].lower())
-    feels = [_FEELS.get(feel, feel) for feel in _listed(row["feel"])]
-    instruments = [_INSTRUMENTS.get(name, name) for name in _listed(row["instruments"])]
+    feels = [_FEELS.get(feel, feel) for feel in _listed(row.get("feel"))]
+    instruments = [_INSTRUMENTS.get(name, name) for name in _listed(row.get("instruments"))]
     instruments = [name for name in instruments if not _UNUSABLE_INSTRUMENT.search(name)]
     instruments = [name for name in instruments if len(name.split()) <= 3]
-    tempo = tempo_word(row["bpm"] or 0)
+    tempo = tempo_word(row.get("bpm") or 0)
     tags = dict.fromkeys(tag for tag in [genre, *feels, *instruments, tempo] if tag)
     return Pair(
         key=row["title"],
@@ -131,12 +164,12 @@ def _pair(row: dict[str, Any]) -> Pair:
         sentences=clean_description(row["description"]),
         tags=tuple(tags),
         title=_clean_title(row["title"]),
-        audio=tuple(clip["file"] for clip in row.get("clips", ())),
+        audio=tuple(clip["file"] for clip in row.get("clips") or ()),
         style=genre,
         moods=tuple(dict.fromkeys(feels)),
         instruments=tuple(dict.fromkeys(instruments)),
-        bpm=int(row["bpm"] or 0),
-        group=row.get("album", ""),
+        bpm=int(row.get("bpm") or 0),
+        group=row.get("album") or "",
         reference=row["description"],
     )
 
@@ -158,6 +191,28 @@ def _base_title(title: str) -> str:
     return " ".join(word for word in plain.split() if not word.isdigit()).strip()
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines if line.strip()]
+def read_rows(path: Path, fields: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The objects of a `.jsonl` file, whose `fields` are each of one of `_KINDS`; ValueError,
+    naming file and line, for a line that is none. A field that is absent counts as null."""
+    rows = []
+    with path.open("rb") as lines:  # json decodes each, so that a wrong byte has its line too
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}, is not JSON: {error}.") from error
+            if not isinstance(row, dict):
+                raise ValueError(f"{path}, line {number}, must be an object, not {row!r:.60}.")
+            for name, kind in fields.items():
+                if not _KINDS[kind](row.get(name)):
+                    raise ValueError(
+                        f"{path}, line {number}: {name} must be {kind}, not {row.get(name)!r:.60}."
+                    )
+            rows.append(row)
+    return rows
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)

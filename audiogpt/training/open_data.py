@@ -12,7 +12,7 @@ import torch
 from transformers import TrainingArguments, set_seed
 
 from audiogpt.audio.embedding import WIDTHS
-from audiogpt.checkpoints import from_pretrained, read_lengths, save_pretrained
+from audiogpt.checkpoints import CONFIG_FILE, from_pretrained, read_lengths, save_pretrained
 from audiogpt.config import AudioGPTConfig, BranchConfig
 from audiogpt.length import LengthModel
 from audiogpt.model import AudioGPT
@@ -172,6 +172,11 @@ def take_folder(
     Raises ValueError for a folder that holds a run that is not to be resumed, or another one.
     """
     begun = last_checkpoint(options.output)
+    if begun is None and (options.output / "model" / CONFIG_FILE).is_file():
+        raise ValueError(  # a new run would end by replacing that model
+            f"{options.output} holds a finished run whose checkpoints are gone, so that it cannot "
+            "go on: choose another --output."
+        )
     claim(
         options.output,
         {name: identity(value) for name, value in vars(options).items()},

@@ -61,8 +61,14 @@ class CaptionTrainer(OrderedTrainer):
             options["eval_dataset"] = FixedExamples(validation.examples)
         super().__init__(model=model, **options)
         self.validation, self.average = validation, average
+        self.add_callback(SavesAsAsked())
         if average is not None:
             self.add_callback(AverageCallback(average))
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing where a resumed run is over: Trainer's own looks up only after a step."""
+        if not self.control.should_training_stop:
+            super()._run_epoch(*args, **kwargs)
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         """As Trainer's, but of equals the later one is the better, as in the published trainers:
@@ -131,16 +137,30 @@ class AverageCallback(TrainerCallback):
             self.average.update(inner.model, state.global_step)
 
 
+class SavesAsAsked(TrainerCallback):
+    """Save as often as this run is told to: a checkpoint brings the steps of the one it is of."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        state.save_steps = int(args.save_steps)
+
+
 class Patience(TrainerCallback):
     """Stop after so many evaluations without a better or equal value of the chosen measure.
 
     It counts in the log, which checkpoints keep, so that a resumed run stops where an unbroken one
-    would.
+    would, and one that had stopped does not begin again.
     """
 
     def __init__(self, evaluations: int) -> None:
         """0: never."""
         self.evaluations = evaluations
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self.on_evaluate(args, state, control)
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
