@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 from ui_browser import (
     add_tag,
     caption_of,
+    leave,
     open_page,
     part,
     reload,
@@ -40,7 +41,7 @@ def test_going_back_to_a_linked_page_keeps_what_was_done_there(page):
     wait_done(page)
     set_slider(page, "Strength of tags", 0.25)
     wait_done(page)
-    page.goto("about:blank")
+    leave(page)
     page.go_back()
     page.wait_for_selector(".agpt[data-ready=yes]")
     assert page.get_by_label("Strength of tags").input_value() == "0.25"

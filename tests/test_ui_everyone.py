@@ -8,15 +8,21 @@ import pytest
 from playwright.sync_api import expect
 from ui_browser import (
     ROOT,
+    SIZES,
     add_tag,
     both_sizes,
+    browser,
     open_page,
     part,
     reload,
     screenshot,
+    server,
     try_example,
     wait_done,
 )
+
+from audiogpt.ui.memory import MAX_RESULTS
+from audiogpt.ui.page import launch_options
 
 pytest_plugins = ("ui_browser",)
 pytestmark = pytest.mark.browser
@@ -116,6 +122,41 @@ def test_colours_are_those_of_the_legend(page):
     ]
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast_themes_keep_what_only_a_colour_tells(scheme):
+    width, height = SIZES["desktop"]
+    context = browser().new_context(
+        viewport={"width": width, "height": height}, forced_colors="active", color_scheme=scheme
+    )
+    page = context.new_page()
+    page.goto(server())
+    page.wait_for_selector(".agpt[data-ready=yes]")
+    try_example(page)
+    part(page, "description").locator("button.word").nth(2).click()
+    part(page, "detail").wait_for()
+    bars = (
+        page.locator("[data-id=hero] .bar")
+        .first.locator("span")
+        .evaluate_all("all => all.map(node => getComputedStyle(node).backgroundColor)")
+    )
+    assert len(set(bars)) == 4
+    style = "(node, name) => getComputedStyle(node)[name]"
+    ink = page.locator("h1").evaluate(
+        "node => { node.style.background = 'CanvasText';"
+        " return getComputedStyle(node).backgroundColor; }"
+    )
+    assert part(page, "go").evaluate(style, "backgroundColor") == ink
+    mode = part(page, "mode-shares").evaluate(style, "backgroundColor")
+    assert mode != part(page, "mode-gates").evaluate(style, "backgroundColor")
+    live = part(page, "live").evaluate(style, "backgroundColor")
+    part(page, "live").uncheck()
+    assert live != part(page, "live").evaluate(style, "backgroundColor")
+    chosen = part(page, "description").locator("button.word").nth(2)
+    assert chosen.evaluate(style, "outlineStyle") == "solid"
+    screenshot(page, f"contrast-{scheme}")
+    context.close()
+
+
 def test_the_theme_button_switches_and_a_reload_keeps_its_choice(page):
     body, dark = page.locator("body"), re.compile(r"\bdark\b")
     for dark_now in (True, False):
@@ -127,7 +168,12 @@ def test_the_theme_button_switches_and_a_reload_keeps_its_choice(page):
 
 def test_the_privacy_note_is_on_the_page_and_nothing_is_fetched_elsewhere(page):
     expect(page.locator("p.privacy")).to_contain_text("at most a day")
+    expect(page.locator("p.privacy")).to_contain_text("until newer ones take their place")
     hosts = page.evaluate(
         "performance.getEntriesByType('resource').map(entry => new URL(entry.name).hostname)"
     )
     assert set(hosts) <= {"127.0.0.1", "localhost"}
+
+
+def test_the_server_holds_the_answers_of_few_visits():
+    assert launch_options()["state_session_capacity"] <= MAX_RESULTS

@@ -231,6 +231,20 @@ def test_the_time_line_plays_where_it_is_clicked(page):
     expect(page.locator("line.uniform")).to_have_count(1)
 
 
+def test_the_darkest_cell_is_the_largest_share_of_attention(page):
+    try_example(page)
+    page.get_by_text("Every word and segment").click()
+    matrix = page.locator("svg.matrix")
+    opacities = matrix.locator("rect[fill-opacity]").evaluate_all(
+        "all => all.map(node => Number(node.getAttribute('fill-opacity')))"
+    )
+    label = matrix.get_attribute("aria-label")
+    uniform, darkest = (int(found) for found in re.findall(r"(\d+)\u2009%", label))
+    scale = max(1.5 * uniform, darkest)  # so that what is nearly uniform looks so
+    assert max(opacities) * scale == pytest.approx(darkest, abs=1)
+    expect(page.locator(".why")).to_contain_text(f"Darkest: {darkest}\u2009%")
+
+
 def test_the_honest_line_is_always_there(page):
     add_tag(page, "calm")
     wait_done(page)

@@ -7,7 +7,7 @@ import functools
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -107,17 +107,26 @@ def page(request: pytest.FixtureRequest) -> Iterator[Page]:
     assert not problems, f"the page reported: {problems}"
 
 
-def reload(page: Page, address: str | None = None) -> None:
-    """The page left and loaded anew, at the same address or at another one."""
+def leave(page: Page, go: Callable[[], object] | None = None) -> None:
+    """The page left, for an empty one if not otherwise.
+
+    What was being asked is cut off here, which gradio's client reports from the page that goes.
+    """
     before = len(page.problems)  # type: ignore[attr-defined]
-    # What was being asked is cut off here, which gradio's client reports from the page that goes.
-    if address:
+    if go is None:
         page.goto("about:blank", wait_until="commit")
     else:
-        page.reload(wait_until="commit")
+        go()
     del page.problems[before:]  # type: ignore[attr-defined]
+
+
+def reload(page: Page, address: str | None = None) -> None:
+    """The page left and loaded anew, at the same address or at another one."""
     if address:
+        leave(page)
         page.goto(address)
+    else:
+        leave(page, lambda: page.reload(wait_until="commit"))
     page.wait_for_selector(".agpt[data-ready=yes]")
 
 

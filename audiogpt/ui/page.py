@@ -38,10 +38,13 @@ SCRIPTS = (
     "peek.js",
     "main.js",
 )
-STYLES = ("base.css", "steer.css", "read.css", "why.css", "touch.css")
+STYLES = ("base.css", "steer.css", "read.css", "why.css", "touch.css", "contrast.css")
 MAX_FILE_SIZE = "200mb"
 MAX_WAITING = 32
 MAX_AT_ONCE = 2
+# Gradio keeps what each visit last asked and was told, whole answers with it, and by default those
+# of 10,000 visits: gigabytes. An answer is whole in itself, so that nothing is missed afterwards.
+MAX_REMEMBERED = 64
 # Each event that uses the model says all of this: gradio gives a shared queue the lowest limit that
 # any of its events has, and an event that gives none has 1.
 MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": MAX_AT_ONCE}
@@ -76,6 +79,7 @@ def launch_options() -> dict[str, Any]:
         "theme": theme(),
         "css": style(),
         "max_file_size": MAX_FILE_SIZE,
+        "state_session_capacity": MAX_REMEMBERED,
         "show_error": True,
         "ssr_mode": False,
         "pwa": False,

@@ -5,8 +5,8 @@ const MAX_HISTORY = 30;
 // What has been heard of a track's passage since, on this page, belongs to it.
 function withHeard(track) {
   const now = state.tracks.find((own) => own.heardAs === passageOf(track)) || track;
-  const { seconds, peaks, heard, heardAs, sha256 } = now;
-  return { ...track, seconds, peaks, heard, heardAs, sha256 };
+  const { seconds, peaks, partly, heard, heardAs, sha256 } = now;
+  return { ...track, seconds, peaks, partly, heard, heardAs, sha256 };
 }
 
 function remember(answer) {

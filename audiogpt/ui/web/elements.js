@@ -80,13 +80,10 @@ function announce(text) {
   by("announce").textContent = text;
 }
 
-// Shows what opened, unless it is in view already; the caption may stand above it.
+// Shows what opened, unless it is in view already; --over keeps it clear of the caption.
 function reveal(card) {
   const { top, bottom } = card.getBoundingClientRect();
   if (bottom > 160 && top < innerHeight - 160) return;
-  const read = element.querySelector(".read");
-  card.style.scrollMarginTop =
-    8 + (getComputedStyle(read).position === "sticky" ? 8 + read.offsetHeight : 0) + "px";
   scrollGently(card);
 }
 

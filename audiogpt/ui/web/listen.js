@@ -43,7 +43,7 @@ async function addFiles(files) {
 
 const newTrack = (file, url, name) => ({
   file, url, name: cut(name, 200), artist: "", weight: 1, start: 0, end: null,
-  seconds: 0, peaks: null, heard: null,
+  seconds: 0, peaks: null, partly: false, heard: null,
 });
 
 function addTracks(tracks) {
@@ -162,22 +162,30 @@ function takeHeard(heard, asked) {
       track.heardAs = key;
       track.sha256 = found.sha256;
       const whole = track.start === 0 && track.end === null;
-      if (!whole && track.peaks) continue;
-      const own = state.tracks.indexOf(track) === player.index ? browserLength() : 0;
-      track.seconds = whole ? found.seconds : Math.max(track.start + found.seconds, own, track.seconds);
-      track.peaks = whole ? found.peaks : placed(found, track);
+      if (whole) Object.assign(track, { seconds: found.seconds, peaks: found.peaks, partly: false });
+      else if (!track.peaks || track.partly) addPassage(track, found);
     }
   });
   refreshTracks();
   renderWave();
 }
 
-// The peaks of a passage at their place in the whole track, which has not been heard otherwise.
-function placed(found, track) {
-  const count = found.peaks.length;
-  return [...Array(count).keys()].map((i) => {
-    const at = ((i + 0.5) / count) * track.seconds - track.start;
-    return at >= 0 && at < found.seconds ? found.peaks[Math.floor((at / found.seconds) * count)] : 0;
+// A passage of a track that was never heard whole: its peaks join those of other passages, and the
+// track may be longer than what is known of it.
+function addPassage(track, found) {
+  const own = state.tracks.indexOf(track) === player.index ? browserLength() : 0;
+  const seconds = Math.max(track.start + found.seconds, own, track.seconds);
+  const before = placed(track.peaks || [], 0, track.seconds, seconds);
+  const peaks = placed(found.peaks, track.start, found.seconds, seconds)
+    .map((peak, i) => Math.max(peak, before[i] || 0));
+  Object.assign(track, { seconds, peaks, partly: true });
+}
+
+// Peaks of what starts at `start` and lasts `length`, at their place in a track of `seconds`.
+function placed(peaks, start, length, seconds) {
+  return peaks.map((_, i) => {
+    const at = ((i + 0.5) / peaks.length) * seconds - start;
+    return at >= 0 && at < length ? peaks[Math.floor((at / length) * peaks.length)] : 0;
   });
 }
 
@@ -250,13 +258,14 @@ function setPassage() {
   if (end !== null && end - start < 0.5) {
     return showError("A passage must end at least half a second after it starts.");
   }
-  if (track.seconds && start > track.seconds - 0.5) {
-    return showError("The passage starts after the end of the track, which is " + clock(track.seconds) + " long.");
+  const length = track.partly ? 0 : track.seconds; // what was heard may not reach to its end
+  if (length && start > length - 0.5) {
+    return showError("The passage starts after the end of the track, which is " + clock(length) + " long.");
   }
   showError("");
   const before = passageOf(track);
   track.start = start;
-  track.end = end !== null && !(track.seconds && end >= track.seconds) ? end : null;
+  track.end = end !== null && !(length && end >= length) ? end : null;
   if (passageOf(track) !== before) forgetParts(); // they are parts of the passage left
   renderWave();
   changed();

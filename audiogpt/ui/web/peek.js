@@ -26,9 +26,13 @@ function startPeek() {
     (hero.querySelector('button.word[tabindex="0"]') || peek).focus({ preventScroll: true });
   });
   let width = read.offsetWidth;
-  new ResizeObserver(() => {
+  const fit = () => {
     if (width !== read.offsetWidth) freeHeight();
     width = read.offsetWidth;
     read.classList.toggle("tall", read.offsetHeight > TALL * innerHeight);
-  }).observe(read);
+    const over = getComputedStyle(read).position === "sticky" ? 16 + read.offsetHeight : 8;
+    element.querySelector(".why").style.setProperty("--over", over + "px");
+  };
+  new ResizeObserver(fit).observe(read);
+  window.addEventListener("resize", fit); // it is sticky only in a window that is high enough
 }

@@ -181,6 +181,7 @@ function drawTime(answer) {
 
 function drawMatrix(result, all, box, top, uniform, width) {
   const cell = 13, left = 90;
+  const darkest = percent(Math.max(0, ...all.flat())); // the scale may end above it
   const squeeze = (x) => left + (x / width) * (width - left);
   const height = all.length * cell + 16;
   const rows = all.map((row, w) => [
@@ -192,7 +193,7 @@ function drawMatrix(result, all, box, top, uniform, width) {
   ]);
   const drawing = svg("svg", {
     viewBox: "0 0 " + width + " " + height, role: "img", class: "matrix",
-    "aria-label": "Attention of every word over the audio segments; uniform would be " + percent(uniform) + ", the darkest cell is " + percent(top),
+    "aria-label": "Attention of every word over the audio segments; uniform would be " + percent(uniform) + ", the darkest cell is " + darkest,
   }, rows, svg("rect", { class: "frame", x: left, y: 0, width: width - left, height: all.length * cell }));
   drawing.addEventListener("click", (event) => {
     const rect = drawing.getBoundingClientRect();
@@ -203,6 +204,6 @@ function drawMatrix(result, all, box, top, uniform, width) {
     if (w >= 0 && w < all.length) selectWord(w);
   });
   return h("div", {}, drawing, h("p", { class: "soft small" },
-    "Darkest: " + percent(top) + "; uniform attention is " + percent(uniform) + "." +
+    "Darkest: " + darkest + "; uniform attention is " + percent(uniform) + "." +
     (result.row_times.some(([track]) => placeOf(result, track) >= 0) ? " A click plays from there." : "")));
 }

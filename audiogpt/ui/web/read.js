@@ -23,8 +23,12 @@ function tellStatus(text, share = "") {
 
 // Parts are captioned, and files uploaded, beside a caption that may be at rest: Stop ends them all.
 function renderStop() {
-  by("stop").disabled = !(by("hero").classList.contains("busy") || through.running || uploads.pending);
+  const idle = !(by("hero").classList.contains("busy") || through.running || uploads.pending);
   by("go").disabled = !hasInput();
+  // A disabled button would lose the focus.
+  if (idle && by("stop") === document.activeElement)
+    by(hasInput() ? "go" : "files").focus({ preventScroll: true });
+  by("stop").disabled = idle;
 }
 
 // The hero never shrinks while captions come and go, so nothing below it jumps.
@@ -96,7 +100,13 @@ const likelier = (difference) => {
 };
 
 const PART_SECONDS = [6, 15, 30, 60];
-const through = { seconds: 15, list: [], running: false, error: "", run: 0 };
+const through = { seconds: 15, list: [], settings: "", running: false, error: "", run: 0 };
+
+// What the captions of parts follow besides their music: tags are heard in each part.
+function partsSettings() {
+  const { artists, tracks, strengths, decoding, seed } = requestData();
+  return JSON.stringify([artists.length ? artists : tracks.map(({ artist }) => artist.trim()), strengths, decoding, seed]);
+}
 
 // The server goes on with every part that it was asked for until it is told otherwise.
 function stopParts() {
@@ -121,26 +131,30 @@ function renderThrough() {
     onclick: () => {
       stopParts();
       flight.run += 1;
-      Object.assign(through, { running: true, error: "", list: [], run: flight.run });
+      Object.assign(through, { running: true, error: "", list: [], settings: partsSettings(), run: flight.run });
       renderThrough();
       send("segments", { seconds: through.seconds });
     },
   }, through.running ? "Listening\u2026" : "Caption each part");
   const whole = view.answer && view.answer.result;
+  const many = state.tracks.length > 1;
+  const trackOf = (part) => (state.tracks[part.track] || {}).name;
+  const stale = through.list.length > 0 && !through.running && through.settings !== partsSettings();
   const rows = through.list.map((part) => h("li", {},
     h("button", {
-      type: "button", class: "chip", "aria-label": "Play from " + clock(part.start),
+      type: "button", class: "chip", "aria-label": "Play " + (many ? trackOf(part) + " " : "") + "from " + clock(part.start),
       onclick: () => seek(part.track, part.start, part.end),
     }, "\u25b6 " + clock(part.start) + "\u2013" + clock(part.end)),
-    h("p", {}, state.tracks.length > 1 && h("span", { class: "soft" }, (state.tracks[part.track] || {}).name + " \u00b7 "),
+    h("p", {}, many && h("span", { class: "soft" }, trackOf(part) + " \u00b7 "),
       part.title && h("strong", {}, part.title + " "), part.description)));
   keepingFocus(panel, () => put(panel,
     h("div", { class: "row" }, h("label", {}, "Parts of ", h("select", {
       "data-id": "segment-seconds", onchange: (event) => { through.seconds = Number(event.target.value); },
     }, options)), start,
     h("button", { type: "button", class: "button", disabled: !through.list.length, onclick: () => copy(
-      through.list.map((p) => clock(p.start) + "\u2013" + clock(p.end) + "  " + captionText(p).replace("\n", " \u2014 ")).join("\n")) }, "Copy list")),
+      through.list.map((p) => (many ? trackOf(p) + "  " : "") + clock(p.start) + "\u2013" + clock(p.end) + "  " + captionText(p).replace("\n", " \u2014 ")).join("\n")) }, "Copy list")),
     through.error && h("p", { class: "error" }, through.error),
+    stale && h("p", { class: "small stale", "data-id": "parts-stale" }, "Captioned with other settings: press Caption each part to renew them."),
     whole && state.tracks.length > 0 && h("p", { class: "whole" }, h("strong", {}, "The whole: "), shortForm(whole)),
     h("ol", { class: "through", "data-id": "segments" }, rows),
     h("p", { class: "soft small" }, (state.tracks.length ? "" : "Add music to caption it part by part. ") +

@@ -32,12 +32,19 @@ function renderTags() {
           state.tags.splice(index, 1);
           touchTags();
           renderTags();
-          by("tag").focus();
+          focusRow("tags", index, "tag");
           changed();
         },
       }, "\u00d7")],
     });
   })));
+}
+
+// Where a row was removed: the next one's ×. A text field would open a phone's keyboard.
+function focusRow(list, index, field) {
+  const rows = by(list).children;
+  const row = rows[Math.min(index, rows.length - 1)];
+  (row ? row.querySelector('.x[aria-label^="Remove"]') : by(field)).focus();
 }
 
 function addTag(text) {
@@ -126,7 +133,7 @@ function renderArtists() {
       },
       buttons: [h("button", {
         type: "button", class: "x", "aria-label": "Remove " + artist.name,
-        onclick: () => { state.artists.splice(index, 1); renderArtists(); by("artist").focus(); changed(); },
+        onclick: () => { state.artists.splice(index, 1); renderArtists(); focusRow("artists", index, "artist"); changed(); },
       }, "\u00d7")],
     });
     rows.push(row);
@@ -234,7 +241,12 @@ function startSteering() {
     addArtist(by("artist").value);
     by("artist").value = "";
   });
-  by("heard").addEventListener("click", () => { state.auto = true; by("heard").hidden = true; ask(true); });
+  by("heard").addEventListener("click", () => {
+    state.auto = true;
+    by("tags-title").focus({ preventScroll: true }); // a hidden button would lose it
+    by("heard").hidden = true;
+    ask(true);
+  });
   by("decoding-reset").addEventListener("click", () => {
     state.decoding = { ...DEFAULT_DECODING };
     state.seed = 0;

@@ -9,8 +9,8 @@ const PARTS_LIMIT = 500_000; // characters; the most parts that are captioned ta
 const UNEXPLAINED = "The page has been loaded anew since this caption: press Caption for its reasons.";
 
 function keepTab() {
-  const tracks = state.tracks.map(({ file, url, name, artist, weight, start, end, seconds, sha256 }) =>
-    ({ file, url, name, artist, weight, start, end, seconds, sha256 }));
+  const tracks = state.tracks.map(({ file, url, name, artist, weight, start, end, seconds, partly, sha256 }) =>
+    ({ file, url, name, artist, weight, start, end, seconds, partly, sha256 }));
   const { auto, live } = state;
   try {
     const text = JSON.stringify({ v: 1, hash: location.hash, settings: settingsData(), auto, live, tracks });
@@ -43,7 +43,7 @@ function bringBack() {
     .map((track) => ({
       ...newTrack(track.file, track.url, track.name),
       artist: typeof track.artist === "string" ? cut(track.artist, 100) : "",
-      weight: within(track.weight, 0, 1, 1), seconds: within(track.seconds, 0, 1e9, 0),
+      weight: within(track.weight, 0, 1, 1), seconds: within(track.seconds, 0, 1e9, 0), partly: track.partly === true,
       sha256: typeof track.sha256 === "string" ? track.sha256 : undefined,
       start: within(track.start, 0, 86400, 0), end: within(track.end, 0, 86400, null),
     }));
@@ -55,9 +55,9 @@ function bringBack() {
 
 // Captions of parts take minutes to make; each comes with whose parts they are.
 function keepParts() {
-  const { seconds, list } = through;
+  const { seconds, list, settings } = through;
   try {
-    const text = JSON.stringify({ v: 1, passages: state.tracks.map(passageOf), seconds, list });
+    const text = JSON.stringify({ v: 1, passages: state.tracks.map(passageOf), seconds, list, settings });
     if (list.length && text.length <= PARTS_LIMIT) sessionStorage.setItem(PARTS_KEY, text);
     else sessionStorage.removeItem(PARTS_KEY);
   } catch { /* as in keepTab */ }
@@ -65,12 +65,12 @@ function keepParts() {
 
 function bringParts() {
   try {
-    const { v, passages, seconds, list } = JSON.parse(sessionStorage.getItem(PARTS_KEY));
+    const { v, passages, seconds, list, settings } = JSON.parse(sessionStorage.getItem(PARTS_KEY));
     const same = JSON.stringify(passages) === JSON.stringify(state.tracks.map(passageOf));
     const whole = ({ track, start, end, title, description }) => state.tracks[track] &&
       [start, end].every(Number.isFinite) && [title, description].every((text) => typeof text === "string");
     if (v !== 1 || !same || !list.every(whole)) return;
-    through.list = list;
+    Object.assign(through, { list, settings });
     if (PART_SECONDS.includes(seconds)) through.seconds = seconds;
   } catch { /* nothing was kept, or nothing that can be read */ }
 }

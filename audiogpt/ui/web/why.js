@@ -100,8 +100,10 @@ function branchTable(answer, index) {
     h("p", { class: "soft small" }, "\u201cWithout it\u201d: how much log-probability (nats) the word loses when that branch is taken away."),
     why.marks[index] && h("p", { class: "disagree" }, h("strong", {}, "\u2260 "), disagreement(parts.slice(1), values.slice(1), drops)),
     !exact && h("button", { type: "button", class: "button", "data-id": "shapley", disabled: !key, onclick: (event) => {
+      panels.why.focus({ preventScroll: true }); // a disabled button would lose it
       event.target.disabled = true;
       event.target.textContent = "Computing\u2026";
+      flight.run += 1; // answers repeat it: one that is told again still comes as another one
       send("shapley", { key });
     } }, "Exact Shapley values"),
     exact && h("p", { class: "soft small" }, "Shapley values (nats) share out fairly what all branches together add, over all " + 2 ** drops.length + " combinations."));
@@ -161,11 +163,15 @@ function renderWhy() {
   }
   if (!view.answer.result.words.length)
     return put(panel, h("p", { class: "soft" }, "This caption has no words: allow more tokens under Decoding."));
+  // A word is picked in the layers, too: they stay where they were scrolled to.
+  const layers = () => panel.querySelector(".layers .scroll") || {};
+  const left = layers().scrollLeft || 0;
   put(panel, wordDetail(),
     h("h3", {}, "Along the music"), drawTime(view.answer),
     h("h3", {}, view.mode === "gates" ? "Raw gates, layer by layer" : "Shares, layer by layer"), drawLayers(view.answer, selectWord),
     view.mode === "gates" && h("p", { class: "soft small" }, "A gate says how far a layer opens, not how much came through: beside an empty branch, or a large context, an open gate adds little. The exact shares count what arrived."),
     h("p", { class: "honest" }, HONESTY + " A word\u2019s shares, gates and attention are the means of its pieces; its probability, drops and Shapley values count all of them together. \u2260: " + DISAGREEMENT));
+  layers().scrollLeft = left;
 }
 
 function takeShapley(answer) {
