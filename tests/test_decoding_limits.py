@@ -190,3 +190,16 @@ def test_a_draw_that_is_full_before_its_fewest_words_goes_on() -> None:
     early = "It is a calm slow song."  # six words: no room for another sentence, nor enough
     allowed = _allowed(Limits(None, decoding, WORDS, EOS, None), early)
     assert not allowed[0, EOS] and allowed.any()
+
+
+def test_names_do_not_decide_which_caption_is_best():
+    captioner = Captioner.from_pretrained()
+    found = []
+    for name in ("Ada", "Duran Duran", "Rock Steady and the Bass Drum of Death"):
+        request = CaptionRequest(
+            tags=(Tag(text="rock"), Tag(text="loud")), artists=(Artist(name=name),)
+        )
+        result = captioner.caption(request, trace=False)
+        found.append([(one.tokens, one.score) for one in result.alternatives])
+        assert name in result.description
+    assert found[0] == found[1] == found[2]

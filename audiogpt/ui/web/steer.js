@@ -164,7 +164,7 @@ const FIELDS = [
   ["max_tokens", "Longest caption (tokens)", 1, first.longest, 1],
   ["min_words", "Fewest words", 0, 256, 1],
   ["max_words", "Most words (0: any)", 0, 256, 1],
-  ["target_words", "Words aimed at, within these (0: usual)", 0, 256, 1],
+  ["target_words", "Words aimed at (0: usual)", 0, 256, 1],
   ["length", "Bonus: that length", 0, 10, 0.05], ["length_penalty", "Length penalty", 0, 3, 0.1],
   ["no_repeat_ngram", "Never repeat n words", 0, 16, 1],
   ["target_coverage", "Tags\u2019 words to use (0: free)", 0, 1, 0.05],
