@@ -118,9 +118,8 @@ def _add_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
     parser.add_argument("--compare", type=Path, help="other predictions: paired bootstrap")
     parser.add_argument("--threads", type=int, default=0, help=HELP["threads"])
     decoding = parser.add_argument_group("decoding", "What is not set is the checkpoint's own.")
-    told = DECODING_HELP | {"target_words": "write about so many words (0: as expected)"}
     for name, kind in DECODING.items():
-        decoding.add_argument(f"--{name}", type=kind, help=told[name])
+        decoding.add_argument(f"--{name}", type=kind, help=DECODING_HELP[name])
     parser.set_defaults(run=_evaluate)
 
 

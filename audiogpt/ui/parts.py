@@ -35,7 +35,7 @@ def count_parts(length: float, seconds: float) -> int:
 def length_told(track: Track) -> float:
     """The length (s) of a track's passage as its file tells it, without decoding it.
 
-    0 where it tells none, which is found out when it is heard; of MP3 files joined end to end, the
+    0 where it tells none, which is found out when it is heard; of files joined end to end, the
     length of the first.
     """
     if track.path is None:
