@@ -235,6 +235,7 @@ def test_the_darkest_cell_is_the_largest_share_of_attention(page):
     try_example(page)
     page.get_by_text("Every word and segment").click()
     matrix = page.locator("svg.matrix")
+    expect(matrix.locator("rect[fill-opacity]").first).to_be_visible()
     opacities = matrix.locator("rect[fill-opacity]").evaluate_all(
         "all => all.map(node => Number(node.getAttribute('fill-opacity')))"
     )
