@@ -23,6 +23,7 @@ from audiogpt.training.losses import CaptioningLoss, caption_log_probabilities
 from audiogpt.training.open_data import train_open_data
 from audiogpt.training.options import PolishOptions
 from audiogpt.training.polish import polish_open_data
+from audiogpt.training.precision import computes_in_bfloat16
 from audiogpt.training.sources import read_sources
 from audiogpt.training.views import View
 from audiogpt.training.vocabulary import train_vocabulary
@@ -192,14 +193,15 @@ def test_polishing_starts_from_a_checkpoint_and_changes_it(tmp_path: Path) -> No
         batch_size=2,
         captions=2,
         evaluate_every=2,
-        bf16=False,
         lr=1e-3,
     )
     folder = polish_open_data(options)
     before, after = (load_file(path / "model.safetensors") for path in (start, folder))
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[name], after[name]) for name in before)
-    assert json.loads((folder / "polish.json").read_text())["steps"] == 2
+    settings = json.loads((folder / "polish.json").read_text())
+    assert settings["steps"] == 2
+    assert settings["bf16"] is computes_in_bfloat16()  # what this machine made of "as it does"
     with (folder / "polish_curve.csv").open() as file:
         assert any(row["reward"] for row in csv.DictReader(file))
 

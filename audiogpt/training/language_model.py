@@ -25,6 +25,7 @@ from transformers import (
 from audiogpt.controls import TOLD
 from audiogpt.tokenizer import CaptionTokenizer
 from audiogpt.training.expectations import Expected
+from audiogpt.training.precision import computes_in_bfloat16
 from audiogpt.training.views import View
 
 GGUF = ".gguf"
@@ -131,7 +132,7 @@ class LanguageTeacher:
     def expect(self, views: Sequence[View], *, count: int) -> list[Expected]:
         """For each view the `count` likeliest tokens at each of the tokens of `text_ids`.
 
-        Computed in bfloat16, as in training, on the model's device.
+        Computed on the model's device, in bfloat16 where the hardware does.
         """
         device = self.model.device
         prompts = [prompt_ids(self.tokenizer, view) for view in views]
@@ -140,7 +141,7 @@ class LanguageTeacher:
         ids = nn.utils.rnn.pad_sequence(
             rows, batch_first=True, padding_value=self.tokenizer.pad_id
         ).to(device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bfloat16()):
             logits = self.model(
                 input_ids=ids[:, :-1]
             ).logits  # (B, T, V); padding only on the right

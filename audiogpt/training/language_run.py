@@ -26,6 +26,7 @@ from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.open_data import take_folder
 from audiogpt.training.options import BATCHES_PER_BLOCK, LanguageTeacherOptions
 from audiogpt.training.pairs import Pair
+from audiogpt.training.precision import computes_in_bfloat16
 from audiogpt.training.trainer import OrderedTrainer, trainer_arguments
 from audiogpt.training.views import draw_view, plain_view
 
@@ -120,6 +121,7 @@ def train_language_teacher(options: LanguageTeacherOptions) -> Path:
     Raises ValueError for a model or data that cannot be read, and for a folder that holds another
     run.
     """
+    options = replace(options, bf16=computes_in_bfloat16(options.bf16))
     if options.threads:
         torch.set_num_threads(options.threads)
     set_seed(options.seed)

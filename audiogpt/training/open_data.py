@@ -36,6 +36,7 @@ from audiogpt.training.losses import CaptioningLoss
 from audiogpt.training.musiccaps import read_musiccaps
 from audiogpt.training.options import LanguageTeacherOptions, OpenDataOptions, PolishOptions
 from audiogpt.training.pairs import Pair
+from audiogpt.training.precision import computes_in_bfloat16
 from audiogpt.training.sources import CLIPS, Sources, read_sources
 from audiogpt.training.teachers import (
     Teachers,
@@ -81,6 +82,7 @@ def train_open_data(options: OpenDataOptions) -> Path:
 
     Raises ValueError for data that is missing, and for a folder that holds another run.
     """
+    options = replace(options, bf16=computes_in_bfloat16(options.bf16))
     if options.threads:
         torch.set_num_threads(options.threads)
     set_seed(options.seed)

@@ -53,7 +53,7 @@ class OpenDataOptions:
     save_every: int = 250
     select: str = "cider"
     patience: int = 0
-    bf16: bool = True
+    bf16: bool | None = None
     seed: int = 42
     threads: int = 0
     resume: bool = False
@@ -100,7 +100,7 @@ class LanguageTeacherOptions:
     weight_decay: float = 0.05
     tags_weight: float = 0.3
     max_grad_norm: float = 1.0
-    bf16: bool = True
+    bf16: bool | None = None
     seed: int = 0
     threads: int = 0
     resume: bool = False
@@ -187,7 +187,7 @@ class PolishOptions:
     average_decay: float = 0.97
     max_grad_norm: float = 1.0
     evaluate_every: int = 50
-    bf16: bool = True
+    bf16: bool | None = None
     seed: int = 7
     threads: int = 0
     resume: bool = False

@@ -28,6 +28,7 @@ from audiogpt.training.open_data import (
 )
 from audiogpt.training.options import PolishOptions
 from audiogpt.training.pairs import Pair
+from audiogpt.training.precision import computes_in_bfloat16
 from audiogpt.training.rewards import Reward, RewardWeights
 from audiogpt.training.scst import (
     Rewarded,
@@ -48,6 +49,7 @@ def polish_open_data(options: PolishOptions) -> Path:
 
     Raises ValueError for data that is missing, and for a folder that holds another run.
     """
+    options = replace(options, bf16=computes_in_bfloat16(options.bf16))
     if options.threads:
         torch.set_num_threads(options.threads)
     set_seed(options.seed)

@@ -17,6 +17,8 @@ from audiogpt.training.dataset import FixedExamples
 from audiogpt.training.losses import CaptioningLoss
 from audiogpt.training.validation import Validation
 
+logger = logging.getLogger(__name__)
+
 STATE_FILE = "trainer_state.json"  # written last, so that a checkpoint with it is whole
 
 
@@ -31,6 +33,7 @@ def trainer_arguments(folder: Path, **settings: Any) -> TrainingArguments:
         "remove_unused_columns": False,
         "label_names": ["labels"],
     }
+    logger.info("Computing in %s.", "bfloat16" if settings.get("bf16") else "float32")
     return TrainingArguments(output_dir=str(folder), **{**common, **settings})
 
 

@@ -53,7 +53,8 @@ HELP = {
     "average_decay": "decay per step, in [0, 1), of the average of the weights that is evaluated "
     "and kept",
     "evaluate_every": "steps between evaluations on the validation cut of MusicCaps",
-    "bf16": "compute in bfloat16, with weights in float32",
+    "bf16": "compute in bfloat16, with weights in float32 (train: off; others: where the GPU or "
+    "CPU has instructions for it)",
     "seed": "seed of all that is random",
     "threads": "CPU threads (0: as PyTorch chooses)",
     "resume": "go on with the run in --output",
@@ -190,8 +191,9 @@ def _add_fields(
 ) -> None:
     for field in fields(options):
         flag, kind, text = f"--{field.name}", str(field.type), told[field.name]
-        if kind == "bool":
-            action: Any = "store_true" if not field.default else argparse.BooleanOptionalAction
+        if kind.removesuffix(" | None") == "bool":
+            off = field.default is False
+            action: Any = "store_true" if off else argparse.BooleanOptionalAction
             parser.add_argument(flag, action=action, default=field.default, help=text)
             continue
         if "tuple" in kind:
