@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,14 @@ def shared(*parts: str) -> Path:
     if not path.exists():
         pytest.skip(f"{'/'.join(parts)} is not here: set AUDIOGPT_SHARED_DIR to its parent folder")
     return path
+
+
+@pytest.fixture(scope="module")
+def few_validation_rows() -> Iterator[None]:
+    """Runs that end in seconds: the cut of MusicCaps that they are measured on has 20 rows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("audiogpt.training.musiccaps.VALIDATION_ROWS", 20)
+        yield
 
 
 def tiny_config(**changes) -> AudioGPTConfig:

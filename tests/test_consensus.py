@@ -104,7 +104,8 @@ def test_consensus_weighs_captions_of_several_lengths(captioner):
 
 def test_consensus_is_the_same_in_a_batch_and_follows_the_seed(captioner):
     requests = [
-        dataclasses.replace(REQUEST, decoding=consenting(captioner), seed=seed) for seed in (3, 4)
+        dataclasses.replace(REQUEST, decoding=consenting(captioner, max_tokens=40), seed=seed)
+        for seed in (3, 4)
     ]
     alone = [captioner.caption(one, trace=False) for one in requests]
     together = captioner.caption_batch(requests)
@@ -115,8 +116,10 @@ def test_consensus_is_the_same_in_a_batch_and_follows_the_seed(captioner):
 
 def test_a_caller_may_stop_at_any_step(captioner):
     """Consensus takes several times as long as the search, and nobody may be waiting any more."""
-    request = dataclasses.replace(REQUEST, decoding=consenting(captioner))
-    usual = dataclasses.replace(request, decoding=consenting(captioner, consensus=0.0))
+    request = dataclasses.replace(REQUEST, decoding=consenting(captioner, max_tokens=40))
+    usual = dataclasses.replace(
+        request, decoding=dataclasses.replace(request.decoding, consensus=0.0)
+    )
     weighed, plain = (list(captioner.stream(one, trace=False)) for one in (request, usual))
     last = plain[-2]  # of the search; what follows adds nothing to be shown
     more = weighed[len(plain) - 1 : -1]

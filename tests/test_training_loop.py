@@ -28,6 +28,8 @@ from audiogpt.training.sources import read_sources
 from audiogpt.training.views import View
 from audiogpt.training.vocabulary import train_vocabulary
 
+pytestmark = pytest.mark.usefixtures("few_validation_rows")
+
 EXAMPLES = (
     Example(tokens=(2, 5, 6, 0), tags=(((7, 8), 1.0), ((9,), 0.5)), shares=(0.6, 0.4) + (0.0,) * 8),
     Example(tokens=(2, 6, 0), audio=np.ones((3, 256), np.float32), audio_weight=0.5),
@@ -111,7 +113,7 @@ def test_a_schedule_is_fixed_by_its_seed(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    caps = write_musiccaps(tmp_path / "caps.csv", rows=230)
+    caps = write_musiccaps(tmp_path / "caps.csv", rows=100)
     whole = train_open_data(open_options(tmp_path / "whole", caps))
     fetch = ScheduledViews.__getitem__
 
@@ -155,7 +157,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_training_learns_and_the_checkpoint_writes_captions(tmp_path: Path) -> None:
-    caps = write_musiccaps(tmp_path / "caps.csv", rows=230)
+    caps = write_musiccaps(tmp_path / "caps.csv", rows=100)
     folder = train_open_data(
         open_options(
             tmp_path / "run",
@@ -183,7 +185,7 @@ def test_training_learns_and_the_checkpoint_writes_captions(tmp_path: Path) -> N
 
 
 def test_polishing_starts_from_a_checkpoint_and_changes_it(tmp_path: Path) -> None:
-    caps = write_musiccaps(tmp_path / "caps.csv", rows=230)
+    caps = write_musiccaps(tmp_path / "caps.csv", rows=100)
     start = train_open_data(open_options(tmp_path / "run", caps, steps=4, save_every=4))
     options = PolishOptions(
         checkpoint=start,
@@ -214,7 +216,7 @@ def test_rows_reach_the_model_as_their_own_types() -> None:
 
 
 def test_a_captioner_starts_from_a_teacher_and_learns_from_it(tmp_path: Path) -> None:
-    caps = write_musiccaps(tmp_path / "caps.csv", rows=230)
+    caps = write_musiccaps(tmp_path / "caps.csv", rows=100)
     teacher = train_open_data(
         open_options(tmp_path / "teacher", caps, tags_only=True, select="loss", steps=40)
     )

@@ -24,10 +24,12 @@ from audiogpt.training.teachers import check_vocabulary
 from audiogpt.training.validation import Validation
 from audiogpt.training.vocabulary import train_vocabulary
 
+pytestmark = pytest.mark.usefixtures("few_validation_rows")
+
 
 @pytest.fixture
 def caps(tmp_path: Path) -> Path:
-    return write_musiccaps(tmp_path / "caps.csv", rows=230)
+    return write_musiccaps(tmp_path / "caps.csv", rows=100)
 
 
 def _losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
@@ -101,7 +103,7 @@ def test_a_run_goes_on_only_as_it_began(caps: Path, tmp_path: Path, caplog) -> N
     with pytest.raises(ValueError, match="holds a run already: add --resume"):
         train_open_data(replace(options, resume=False))
     (tmp_path / "other").mkdir()
-    other = write_musiccaps(tmp_path / "other" / "caps.csv", rows=230, seed=1)  # of the same name
+    other = write_musiccaps(tmp_path / "other" / "caps.csv", rows=100, seed=1)  # of the same name
     with pytest.raises(ValueError, match=r"begun with other musiccaps, seed: .*--output"):
         train_open_data(replace(options, musiccaps=other, seed=1))
     assert (tmp_path / "run" / "tokenizer.json").read_bytes() == before

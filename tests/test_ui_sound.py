@@ -56,7 +56,7 @@ def test_passages_heard_first_are_no_whole_track(page):
     part(page, "passage").locator("summary").click()
     choose_passage(page, 2, 5)
     # As where the browser cannot tell how long a track is.
-    page.context.add_init_script(
+    page.add_init_script(
         "Object.defineProperty(HTMLMediaElement.prototype, 'duration', { get: () => NaN })"
     )
     page.evaluate(

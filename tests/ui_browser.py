@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from audiogpt.checkpoints import CONFIG_FILE, DEFAULT_CHECKPOINT
 
@@ -70,15 +70,26 @@ def browser() -> Browser:
     return driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
 
 
-def open_page(size: str = "desktop", *, suffix: str = "") -> Page:
-    """A fresh page of the given size, ready to use; `problems` on it collects script errors."""
+def new_visitor(size: str) -> BrowserContext:
+    """Somebody who has never been here, with a screen of the given size."""
     width, height = SIZES[size]
-    context = browser().new_context(
+    return browser().new_context(
         viewport={"width": width, "height": height},
         has_touch=size == "phone",
         permissions=["clipboard-read", "clipboard-write", "microphone"],
     )
-    page = context.new_page()
+
+
+# Whose browser has the page's scripts already: half of a test's time would go into loading them.
+visitor = functools.cache(new_visitor)
+
+
+def open_page(
+    size: str = "desktop", *, suffix: str = "", context: BrowserContext | None = None
+) -> Page:
+    """A page of the given size, ready to use, of somebody new if not of `context`; `problems` on it
+    collects script errors."""
+    page = (context or new_visitor(size)).new_page()
     page.set_default_timeout(TIMEOUT)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -100,10 +111,15 @@ def open_page(size: str = "desktop", *, suffix: str = "") -> Page:
 def page(request: pytest.FixtureRequest) -> Iterator[Page]:
     """A page of the test's `size` parameter, or desktop size; script errors fail the test."""
     call = getattr(request.node, "callspec", None)
-    opened = open_page(call.params.get("size", "desktop") if call else "desktop")
+    size = call.params.get("size", "desktop") if call else "desktop"
+    context = visitor(size)
+    opened = open_page(size, context=context)
     yield opened
     problems = list(opened.problems)  # type: ignore[attr-defined]
-    opened.context.close()
+    forget = {"origin": server().rstrip("/"), "storageTypes": "local_storage,cookies,indexeddb"}
+    context.new_cdp_session(opened).send("Storage.clearDataForOrigin", forget)
+    for tab in context.pages:  # what a tab keeps goes with it
+        tab.close()
     assert not problems, f"the page reported: {problems}"
 
 

@@ -6,6 +6,7 @@ splitter and METEOR run on Java. A prediction is scored against one reference.
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,6 @@ def overlap_scores(predictions: Sequence[str], references: Sequence[str]) -> Ove
     try:
         from pycocoevalcap.bleu.bleu import Bleu
         from pycocoevalcap.cider.cider import Cider
-        from pycocoevalcap.meteor.meteor import Meteor
         from pycocoevalcap.rouge.rouge import Rouge
         from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
     except ImportError as error:
@@ -56,7 +56,7 @@ def overlap_scores(predictions: Sequence[str], references: Sequence[str]) -> Ove
         corpus[f"BLEU-{n + 1}"] = 100 * bleu[n]
         each[f"BLEU-{n + 1}"] = 100 * np.asarray(bleus[n])
     scorers: tuple[tuple[str, Any], ...] = (
-        ("METEOR", Meteor()),
+        ("METEOR", _meteor()),
         ("ROUGE-L", Rouge()),
         ("CIDEr", Cider()),
     )
@@ -65,6 +65,14 @@ def overlap_scores(predictions: Sequence[str], references: Sequence[str]) -> Ove
         corpus[name] = 100 * float(score)
         each[name] = 100 * np.asarray(scores, float)
     return Overlap(corpus={name: corpus[name] for name in OVERLAP}, each=each)
+
+
+@functools.cache
+def _meteor() -> Any:
+    """METEOR's Java program, which reads its tables for seconds: one serves a whole process."""
+    from pycocoevalcap.meteor.meteor import Meteor
+
+    return Meteor()
 
 
 def faithfulness(predictions: Sequence[str], tags: Sequence[Sequence[str]]) -> dict[str, float]:
