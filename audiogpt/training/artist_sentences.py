@@ -1,8 +1,8 @@
 """Sentences about artists for training: their wording follows the distribution of shares.
 
 Artists appear as the tokens artist0, artist1, … in decreasing order of share. No source at hand
-has artists with text, so the sentences are composed: one dominating artist, a few who lead, and an
-even mix read differently, and names may stand in the title.
+has artists with text, so the sentences are composed: one dominating artist, a few who lead, an even
+mix of a few, and many artists read differently, and names may stand in the title.
 """
 
 from __future__ import annotations
@@ -13,19 +13,24 @@ from collections.abc import Sequence
 ARTIST_ROWS = 10
 NEARLY_ALL = 0.92  # share from which the others go unnamed, so that it reads much like being alone
 EVEN = 1.5  # times the least share that the greatest of an even mix may be
-NAMED = 4  # artists of an even mix who are all named
+LEADING = 0.6  # times the greatest share that those of artists who lead with its are at least
+NAMED = 4  # artists of an even mix who are all named; more who lead are many
 
 
 def draw_shares(dice: random.Random) -> tuple[float, ...]:
-    """Ten shares, sorted decreasing, summing to 1, zero beyond the drawn number of artists."""
-    count = dice.choice((1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5, 6, 8, 10))
-    spread = dice.choice((0.0, 0.3, 0.8, 1.5, 3.0))
+    """Ten shares, sorted decreasing, zero beyond the drawn number of artists.
+
+    They sum to 1, or to less where there are more artists, of whom the model sees the ten greatest
+    shares. Equal ones are common, for so are those of tracks by different artists.
+    """
+    count = dice.choice((1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5, 6, 8, 10, 15, 30))
+    spread = dice.choice((0.0, 0.0, 0.3, 0.8, 1.5, 3.0))
     raw = [dice.lognormvariate(0, spread) if spread else 1.0 for _ in range(count)]
     if count > 1 and dice.random() < 0.25:
         raw[0] = sum(raw) * dice.uniform(2, 12)
     total = sum(raw)
-    shares = sorted((value / total for value in raw), reverse=True)
-    return tuple(shares + [0.0] * (ARTIST_ROWS - count))
+    shares = sorted((value / total for value in raw), reverse=True)[:ARTIST_ROWS]
+    return tuple(shares + [0.0] * (ARTIST_ROWS - len(shares)))
 
 
 def name_list(ranks: Sequence[int], last: str = "and") -> str:
@@ -66,16 +71,17 @@ def artist_sentence(shares: Sequence[float], dice: random.Random) -> str:
                 f"This is artist0 above all, and some {others} besides.",
             )
         )
-    if top < EVEN * shares[count - 1]:
-        if count > NAMED:  # whoever is named shares it with others
-            few = name_list(range(dice.choice((2, 3))))
-            return dice.choice(
-                (
-                    f"Many artists appear in equal parts, {few} among them.",
-                    f"It is an even mix of many artists, {few} among them.",
-                    f"Many artists take turns in equal measure, such as {few}.",
-                )
+    leaders = sum(share >= LEADING * top for share in shares)
+    if leaders > NAMED:  # whoever is named shares it with others
+        some = ", ".join(f"artist{rank}" for rank in range(dice.choice((2, 3))))
+        return dice.choice(
+            (
+                f"It is a mix of {some} and others.",
+                f"{some} and others share it.",
+                f"{some} and others take turns.",
             )
+        )
+    if top < EVEN * shares[count - 1]:
         all_of_them = name_list(range(count))
         return dice.choice(
             (
@@ -84,7 +90,6 @@ def artist_sentence(shares: Sequence[float], dice: random.Random) -> str:
                 f"{all_of_them} take turns in equal measure.",
             )
         )
-    leaders = sum(share >= 0.6 * top for share in shares)
     if leaders >= 2:
         lead = name_list(range(min(leaders, 3)))
         return dice.choice(
