@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +19,12 @@ from audiogpt.cli import main
 from audiogpt.config import BranchConfig
 from audiogpt.tags import TagTable
 from audiogpt.tokenizer import CaptionTokenizer
-from audiogpt.training import evaluation
+from audiogpt.training import evaluation, metrics
 from audiogpt.training.annotations import formatted, read_annotations
 from audiogpt.training.collate import Collator
 from audiogpt.training.embeddings import save_embeddings
 from audiogpt.training.evaluation import EvaluationOptions
+from audiogpt.training.metrics import overlap_scores
 from audiogpt.training.pairs import Pair
 from audiogpt.training.published_run import _prepare
 
@@ -50,6 +52,17 @@ def test_what_scoring_lacks_is_told_before_captions_are_written(
     said = capsys.readouterr().err
     assert "Scoring needs" in said
     assert remedy in said
+
+
+def test_a_scorer_that_ends_before_its_time_is_said_to_and_not_asked_again() -> None:
+    pytest.importorskip("pycocoevalcap")
+    if shutil.which("java") is None:
+        pytest.skip("METEOR needs Java")
+    metrics._meteor.cache_clear()  # one that other tests have used
+    metrics._meteor().meteor_p.kill()
+    with pytest.raises(ValueError, match="METEOR's Java program ended"):
+        overlap_scores(["a slow song"], ["a slow song"])
+    assert metrics._meteor.cache_info().currsize == 0
 
 
 @pytest.mark.parametrize("features", ["features.hdf5", "tracks.hdf5"])  # tags as vectors, as text

@@ -6,9 +6,10 @@ splitter and METEOR run on Java. A prediction is scored against one reference.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,8 @@ class Overlap:
 
 
 def overlap_scores(predictions: Sequence[str], references: Sequence[str]) -> Overlap:
-    """Score predictions against one reference each; ValueError where Java or the package lacks."""
+    """Score predictions against one reference each; ValueError where Java or the package lacks, and
+    where METEOR's program ends before its time, as where memory is short."""
     if len(predictions) != len(references) or not predictions:
         raise ValueError("Scoring needs as many predictions as references, and at least one.")
     try:
@@ -55,13 +57,13 @@ def overlap_scores(predictions: Sequence[str], references: Sequence[str]) -> Ove
     for n in range(4):
         corpus[f"BLEU-{n + 1}"] = 100 * bleu[n]
         each[f"BLEU-{n + 1}"] = 100 * np.asarray(bleus[n])
-    scorers: tuple[tuple[str, Any], ...] = (
-        ("METEOR", _meteor()),
-        ("ROUGE-L", Rouge()),
-        ("CIDEr", Cider()),
+    scorers: tuple[tuple[str, Callable[..., Any]], ...] = (
+        ("METEOR", _meteor_scores),
+        ("ROUGE-L", Rouge().compute_score),
+        ("CIDEr", Cider().compute_score),
     )
-    for name, scorer in scorers:
-        score, scores = scorer.compute_score(truth, mine)
+    for name, compute_score in scorers:
+        score, scores = compute_score(truth, mine)
         corpus[name] = 100 * float(score)
         each[name] = 100 * np.asarray(scores, float)
     return Overlap(corpus={name: corpus[name] for name in OVERLAP}, each=each)
@@ -73,6 +75,20 @@ def _meteor() -> Any:
     from pycocoevalcap.meteor.meteor import Meteor
 
     return Meteor()
+
+
+def _meteor_scores(truth: Mapping[int, Any], mine: Mapping[int, Any]) -> tuple[float, list[float]]:
+    meteor = _meteor()
+    try:
+        return meteor.compute_score(truth, mine)
+    except (OSError, ValueError) as error:  # it takes no more, or says nothing where numbers come
+        _meteor.cache_clear()
+        meteor.lock.release()  # which its own end would wait for
+        with contextlib.suppress(OSError):  # and would meet what could not be written
+            meteor.meteor_p.stdin.close()
+        raise ValueError(
+            "METEOR's Java program ended before it had scored all: it needs about 2 GB of memory."
+        ) from error
 
 
 def faithfulness(predictions: Sequence[str], tags: Sequence[Sequence[str]]) -> dict[str, float]:
