@@ -38,10 +38,12 @@ def shared(*parts: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def few_validation_rows() -> Iterator[None]:
-    """Runs that end in seconds: the cut of MusicCaps that they are measured on has 20 rows."""
+def short_runs() -> Iterator[None]:
+    """Runs that end in seconds: they are measured on 20 rows, and little is drawn as they begin."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("audiogpt.training.musiccaps.VALIDATION_ROWS", 20)
+        patch.setattr("audiogpt.training.open_data.VOCABULARY_CAPTIONS", 400)
+        patch.setattr("audiogpt.training.length_fit.VIEWS", 250)
         yield
 
 

@@ -25,7 +25,7 @@ from audiogpt.training.pairs import Pair
 from audiogpt.training.sources import read_sources
 from audiogpt.training.teachers import adopt
 
-pytestmark = pytest.mark.usefixtures("few_validation_rows")
+pytestmark = pytest.mark.usefixtures("short_runs")
 
 FACTS = ("piano", "drums", "ballad", "slow", "mellow")
 SILENT = 7  # a feature that says nothing: it must not be divided by its deviation

@@ -38,8 +38,6 @@ from audiogpt.training.sources import read_sources
 from audiogpt.training.trainer import CaptionTrainer
 from audiogpt.training.views import View
 
-pytestmark = pytest.mark.usefixtures("few_validation_rows")
-
 VIEW = View(
     title="Mellow Piano",
     description="A mellow piano plays slowly.",

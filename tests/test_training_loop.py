@@ -28,7 +28,7 @@ from audiogpt.training.sources import read_sources
 from audiogpt.training.views import View
 from audiogpt.training.vocabulary import train_vocabulary
 
-pytestmark = pytest.mark.usefixtures("few_validation_rows")
+pytestmark = pytest.mark.usefixtures("short_runs")
 
 EXAMPLES = (
     Example(tokens=(2, 5, 6, 0), tags=(((7, 8), 1.0), ((9,), 0.5)), shares=(0.6, 0.4) + (0.0,) * 8),

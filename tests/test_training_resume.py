@@ -24,7 +24,7 @@ from audiogpt.training.teachers import check_vocabulary
 from audiogpt.training.validation import Validation
 from audiogpt.training.vocabulary import train_vocabulary
 
-pytestmark = pytest.mark.usefixtures("few_validation_rows")
+pytestmark = pytest.mark.usefixtures("short_runs")
 
 
 @pytest.fixture

@@ -254,7 +254,8 @@ def test_an_error_leaves_nothing_false_behind(page, tmp_path):
     assert caption_of(page) == ""
 
 
-def test_a_server_that_does_not_answer_is_told_of(page, monkeypatch):
+def test_a_server_that_does_not_answer_is_told_of(page_of_its_own, monkeypatch):
+    page = page_of_its_own
     full = '{"detail": "Queue is full. Max size is 32 and current size is 32."}'
     page.route(
         "**/queue/join**",

@@ -123,6 +123,16 @@ def page(request: pytest.FixtureRequest) -> Iterator[Page]:
     assert not problems, f"the page reported: {problems}"
 
 
+@pytest.fixture
+def page_of_its_own() -> Iterator[Page]:
+    """As `page`, of somebody new: for what stays with a visitor, as a changed clock does."""
+    opened = open_page()
+    yield opened
+    problems = list(opened.problems)  # type: ignore[attr-defined]
+    opened.context.close()
+    assert not problems, f"the page reported: {problems}"
+
+
 def leave(page: Page, go: Callable[[], object] | None = None) -> None:
     """The page left, for an empty one if not otherwise.
 

@@ -62,6 +62,7 @@ logger = logging.getLogger(__name__)
 # what it learns (the learning rate falls with the steps) nor which weights it may choose from.
 CHANGEABLE = {"resume", "output", "threads", "save_every", "patience"}
 LONGEST_CAPTION = 160  # tokens
+VOCABULARY_CAPTIONS = 6000  # drawn for a vocabulary, beside all that was written
 DECODING: dict[str, Any] = {
     "beams": 8,
     "max_tokens": 112,
@@ -277,7 +278,7 @@ def _vocabulary_texts(sources: Sources, options: OpenDataOptions) -> list[str]:
     plain = CaptionTokenizer(train_vocabulary(["a"], size=300))
     drawn = ScheduledViews(
         sources, plain, {}, length=0, batch_size=options.batch_size, seed=options.seed
-    ).captions(6000)
+    ).captions(VOCABULARY_CAPTIONS)
     return [*sources.texts(), *drawn]
 
 
