@@ -213,17 +213,17 @@ def test_without_a_network_the_tokenizer_is_asked_for(
 
 @pytest.mark.slow
 def test_full_size_from_best_pth_to_captions(tmp_path: Path) -> None:
-    """Twelve layers of 768 features, written as published, converted, and two clips captioned."""
+    """Twelve layers of 768 features, written as published, converted, and three clips captioned."""
     case = {**CASE, "n_layer": 12, "tau": 0.0}
     write_published(tmp_path / "source", published_state(1, parse_params(params_of(case))), case)
     out = tmp_path / "out"
     assert convert(tmp_path / "source", out) == 0
     (tmp_path / "source" / "best.pth").unlink()
-    command = [sys.executable, "-m", "audiogpt", "caption", *map(str, EXAMPLES[:2])]
+    command = [sys.executable, "-m", "audiogpt", "caption", *map(str, EXAMPLES[:3])]
     command += ["--checkpoint", str(out), "--max-tokens", "8", "--tag", "rock", "--json"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=600)
     results = json.loads(run.stdout)
-    assert len(results) == 2
+    assert len(results) == 3
     assert len({tuple(result["tokens"]) for result in results}) > 1
     for result in results:
         assert len(result["tokens"]) == 8

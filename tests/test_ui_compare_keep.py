@@ -222,7 +222,8 @@ def test_csv_and_pictures(page):
         assert len(data) > 6000
 
 
-def test_a_link_restores_the_settings(page):
+@both_sizes
+def test_a_link_restores_the_settings(page, size):
     add_tag(page, "blues & <i>soul</i>")
     part(page, "artist").fill("Ünï Ködé")
     part(page, "artist").press("Enter")
@@ -233,7 +234,7 @@ def test_a_link_restores_the_settings(page):
     part(page, "copy-link").click()
     link = page.evaluate("navigator.clipboard.readText()")
     assert "example" not in link and re.search(r"#s=[\w-]+$", link)
-    other = open_page(suffix=link[link.index("#") :])
+    other = open_page(size, suffix=link[link.index("#") :])
     wait_done(other)
     assert caption_of(other) == caption
     expect(part(other, "tags")).to_contain_text("blues & <i>soul</i>")

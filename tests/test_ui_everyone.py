@@ -30,8 +30,8 @@ AXE = ROOT / "build" / "npm" / "node_modules" / "axe-core" / "axe.min.js"
 SERIOUS = ("serious", "critical")
 
 
-# The size decides where things are and the theme their colours.
-@pytest.mark.parametrize(("size", "theme"), [("desktop", "light"), ("phone", "dark")])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@both_sizes
 def test_axe_finds_nothing_serious(size, theme):
     if not AXE.is_file():
         pytest.skip("axe-core is not installed: npm install --prefix build/npm axe-core")

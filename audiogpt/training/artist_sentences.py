@@ -13,7 +13,7 @@ from collections.abc import Sequence
 ARTIST_ROWS = 10
 NEARLY_ALL = 0.92  # share from which the others go unnamed, so that it reads much like being alone
 EVEN = 1.5  # times the least share that the greatest of an even mix may be
-LEADING = 0.6  # times the greatest share that those of artists who lead with its are at least
+LEADING = 0.6  # times the greatest share, from which an artist leads together with its artist
 NAMED = 4  # artists of an even mix who are all named; more who lead are many
 
 
